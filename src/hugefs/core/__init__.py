@@ -1,0 +1,1 @@
+"""The file system: hugetlbfs' bookkeeping, pure and deterministic. Its README teaches hugetlbfs first."""

@@ -1,0 +1,98 @@
+"""Mappings: ranges of a file that a process has mapped, shared or private.
+
+Rule 1: a shared mapping promises the file's pages; the promise stays with the file when the mapping goes.
+Rule 2: a private mapping owns a promise for each of its pages, whatever the file has. Its fork has none.
+Rule 3: what can still be reached through a mapping keeps its inode; what only an I/O holds does not.
+
+Linux: ``struct vm_area_struct`` as far as hugetlb is concerned; hugetlb_vm_op_close, __unmap_hugepage_range.
+"""
+
+from __future__ import annotations
+
+from hugefs.core.inode import Inode
+from hugefs.core.page import PageState
+from hugefs.core.page_cache import PageIndex
+from hugefs.core.ranges import PageRange, RangeMap
+from hugefs.core.reservation import Reservations
+from hugefs.core.reserve_map import PrivateReserveMap
+
+__all__ = ["Mapping", "PrivatePages"]
+
+
+class Mapping:
+    """``where``: the file's pages it was made for; ``parts``: those not unmapped since. All indexes are the file's.
+
+    ``reserve_map``: the promises it owns, None where it has none (shared, a fork's, without reserve).
+    ``reserve_lost``: its owner took a page from it (copy-on-write without a page left): a missing page is SIGBUS now.
+    """
+
+    def __init__(self, inode: Inode, where: PageRange, *, private: bool, writable: bool, owns_reserve: bool) -> None:
+        self.inode = inode
+        self.where = where
+        self.private = private
+        self.writable = writable
+        self.parts: RangeMap[bool] = RangeMap()
+        self.parts.put(where, True)
+        self.reserve_map = PrivateReserveMap() if owns_reserve else None
+        self.reserve_lost = False
+        self.pages = PageIndex()  # private copies; the file's own pages need no entry here
+
+    @property
+    def owns_reserve(self) -> bool:
+        """Whether it was promised its pages itself."""
+        return self.reserve_map is not None
+
+    @property
+    def pages_promised(self) -> int:
+        """Promises it owns and has not used up."""
+        if self.reserve_map is None:
+            return 0
+        return self.parts.pages - sum(self.reserve_map.count(part) for part, _ in self.parts.runs())
+
+
+class PrivatePages:
+    """What happens to private copies: made, shared by a fork, taken away."""
+
+    def __init__(self, reservations: Reservations) -> None:
+        self.reservations = reservations
+        self.memmap = reservations.memmap
+
+    def adopt(self, mapping: Mapping, indexes: PageRange, frames: PageRange) -> None:
+        """New pages become the mapping's."""
+        mapping.pages.insert(indexes, frames.start)
+        self.memmap.move(frames, PageState.PRIVATE)
+        self.memmap.set_mapped(frames)
+
+    def share(self, parent: Mapping, child: Mapping) -> None:
+        """The child's mapping has the parent's pages. No promise, no charge, no counter moves."""
+        for indexes, frames in parent.pages.runs():
+            self.memmap.get(frames, mapped=1)
+            child.pages.insert(indexes, frames.start)
+
+    def zap(self, mapping: Mapping, where: PageRange, *, restore: bool) -> None:
+        """Take private copies away. ``restore``: the mapping stays, and its owner gets their promises back.
+
+        A promise comes back with a page that is freed by this; one that a fork or an I/O still holds brings none, for
+        nobody could keep it. (Linux 6.18 gives it back at once, and Rsvd goes below zero.) Where the pool has surplus
+        pages Linux restores nothing either.
+        """
+        restorable = restore and mapping.reserve_map is not None and self.reservations.pool.pages_surplus == 0
+        for indexes, frames in mapping.pages.remove(where):
+            if restorable:
+                self._restore(mapping, indexes, frames)
+            self.reservations.put_pages(frames, unmapped=True)
+
+    def _restore(self, mapping: Mapping, indexes: PageRange, frames: PageRange) -> None:
+        assert mapping.reserve_map is not None
+        for run, page in self.memmap.runs(frames):
+            if page.references == 1:
+                self.memmap.set_restore_reserve(run)
+                mapping.reserve_map.remove(run.shift(indexes.start - frames.start))
+
+    def close(self, mapping: Mapping, where: PageRange) -> None:
+        """A part of the mapping goes: its copies, then the promises it had not used. Linux: hugetlb_vm_op_close."""
+        for part, _ in mapping.parts.remove(where):
+            self.zap(mapping, part, restore=False)
+            if mapping.reserve_map is not None:
+                unused = part.pages - mapping.reserve_map.count(part)
+                self.reservations.unpromise(mapping.inode.superblock.subpool, unused)

@@ -1,0 +1,183 @@
+"""Reservations: the only place where a reserve map, a subpool and the pool move together.
+
+Rule 1: every function either completes or leaves all three as they were.
+Rule 2: the order is map, subpool, pool; undoing runs backwards.
+Rule 3: freeing takes no lock that may sleep and looks at nothing but the page: it may run in an interrupt.
+
+Each group of accesses that the kernel makes under one lock has its checkpoint before it.
+
+Linux: mm/hugetlb.c, hugetlb_reserve_pages, hugetlb_unreserve_pages, alloc_hugetlb_folio, free_huge_folio.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from hugefs.core.checkpoint import checkpoint
+from hugefs.core.page import HugePage, Memmap
+from hugefs.core.pool import HugePool
+from hugefs.core.ranges import PageRange
+from hugefs.core.reserve_map import ReserveMap
+from hugefs.core.subpool import Subpool
+from hugefs.errors import NoHugePages
+
+__all__ = ["Allocation", "Reservations"]
+
+
+class Allocation(NamedTuple):
+    """Pages that were allocated, indexes and frames run by run, and the error that ended it before its end, if one did."""
+
+    runs: list[tuple[PageRange, PageRange]]
+    shortage: NoHugePages | None
+
+
+class Reservations:
+    """Promises made, kept and taken back, on one pool."""
+
+    def __init__(self, pool: HugePool, memmap: Memmap) -> None:
+        self.pool = pool
+        self.memmap = memmap
+
+    # --- promises -------------------------------------------------------------------------------------------------
+
+    def reserve_pages(self, reserve_map: ReserveMap, subpool: Subpool | None, where: PageRange) -> int:
+        """Promise every page of a file's range that is not promised yet. Returns how many that were.
+
+        Raises NoHugePages. Linux: hugetlb_reserve_pages, the shared case.
+        """
+        checkpoint("reserve map")
+        plan = reserve_map.plan_add(where)
+        try:
+            self.promise(subpool, plan.pages)
+        except NoHugePages:
+            checkpoint("reserve map")
+            reserve_map.abort_add(plan)
+            raise
+        checkpoint("reserve map")
+        added = reserve_map.commit_add(plan)
+        if added < plan.pages:  # another task entered some of them meanwhile, and was charged for them
+            self.unpromise(subpool, plan.pages - added)
+        return added
+
+    def promise(self, subpool: Subpool | None, pages: int) -> None:
+        """Charge pages to the mount and promise them; the minimum's promises are used first. Raises NoHugePages."""
+        if pages == 0:
+            return
+        checkpoint("subpool")
+        from_pool = subpool.get_pages(pages) if subpool else pages
+        checkpoint("pool")
+        try:
+            self.pool.reserve(from_pool)
+        except NoHugePages:
+            self._uncharge(subpool, pages, promised=pages - from_pool)
+            raise
+
+    def unpromise(self, subpool: Subpool | None, pages: int) -> None:
+        """Take back promises that were not used. Linux: hugepage_subpool_put_pages, hugetlb_acct_memory(-)."""
+        if pages:
+            self._uncharge(subpool, pages, promised=pages)
+
+    def unreserve_pages(self, reserve_map: ReserveMap, subpool: Subpool | None, where: PageRange, freed: int) -> None:
+        """Forget a file's range, of which ``freed`` pages were taken: they give their quota back when they are freed.
+
+        Linux: hugetlb_unreserve_pages.
+        """
+        checkpoint("reserve map")
+        self.unpromise(subpool, reserve_map.remove(where) - freed)
+
+    def _uncharge(self, subpool: Subpool | None, pages: int, promised: int) -> None:
+        checkpoint("subpool")
+        unneeded = subpool.put_pages(pages, promised) if subpool else promised
+        if unneeded:
+            checkpoint("pool")
+            self.pool.unreserve(unneeded)
+
+    # --- pages ----------------------------------------------------------------------------------------------------
+
+    def allocate_pages(self, reserve_map: ReserveMap | None, subpool: Subpool | None, where: PageRange) -> Allocation:
+        """Allocate a page for each index, in order, as far as it goes: promised ones, and others where pages can be had.
+
+        ``reserve_map`` None: nothing is promised (a forked child, MAP_NORESERVE, the owner's second copy of a page).
+        Linux: alloc_hugetlb_folio, once per page.
+        """
+        runs: list[tuple[PageRange, PageRange]] = []
+        for run, promised in reserve_map.runs_by_promise(where) if reserve_map else [(where, False)]:
+            obtainable = run.pages if promised else min(run.pages, self.pages_obtainable(subpool))
+            part = PageRange(run.start, run.start + max(obtainable, 1))  # 1: let the refusal come from where it is decided
+            try:
+                runs.append((part, self._allocate_run(reserve_map, subpool, part, promised)))
+            except NoHugePages as shortage:
+                return Allocation(runs, shortage)
+            if part.end < run.end:
+                return Allocation(runs, self._shortage(subpool, run.end - part.end))
+        return Allocation(runs, None)
+
+    def pages_obtainable(self, subpool: Subpool | None) -> int:
+        """How many pages could be allocated now without a promise of one's own."""
+        if subpool is None:
+            return self.pool.pages_obtainable
+        obtainable = subpool.pages_reserved + self.pool.pages_obtainable
+        return obtainable if subpool.pages_left is None else min(subpool.pages_left, obtainable)
+
+    def _allocate_run(
+        self, reserve_map: ReserveMap | None, subpool: Subpool | None, where: PageRange, promised: bool
+    ) -> PageRange:
+        plan = None
+        if reserve_map:
+            checkpoint("reserve map")
+            plan = reserve_map.plan_add(where)
+        try:
+            if promised:
+                checkpoint("pool")
+                self.pool.take_promised(where.pages)
+            else:
+                self._take_unpromised(subpool, where.pages)
+        except NoHugePages:
+            if reserve_map and plan:
+                reserve_map.abort_add(plan)
+            raise
+        frames = self.memmap.allocate(where.pages, subpool, restore_reserve=promised)
+        if reserve_map and plan:
+            checkpoint("reserve map")
+            added = reserve_map.commit_add(plan)
+            if not promised and added < plan.pages:  # an mmap promised this page meanwhile: its promise is not needed
+                self.unpromise(subpool, plan.pages - added)
+        return frames
+
+    def _take_unpromised(self, subpool: Subpool | None, pages: int) -> None:
+        checkpoint("subpool")
+        from_pool = subpool.get_pages(pages) if subpool else pages
+        checkpoint("pool")
+        try:
+            self.pool.take_unpromised(from_pool)
+        except NoHugePages:
+            self._uncharge(subpool, pages, promised=pages - from_pool)
+            raise
+        if pages > from_pool:
+            self.pool.take_promised(pages - from_pool)
+
+    def _shortage(self, subpool: Subpool | None, pages: int) -> NoHugePages:
+        available = self.pages_obtainable(subpool)
+        return NoHugePages(f"{pages} more pages wanted, {available} available", wanted=pages, available=available)
+
+    def put_pages(self, frames: PageRange, unmapped: bool = False, uncached: bool = False) -> int:
+        """Drop one reference to each page, and free those that lost their last one. Returns how many were freed."""
+        checkpoint("page references")
+        freed = self.memmap.put(frames, unmapped, uncached)
+        for run, page in freed:
+            self._free_run(run.pages, page)
+        return sum(run.pages for run, _ in freed)
+
+    def _free_run(self, pages: int, page: HugePage) -> None:
+        """The pages go back to the pool, the charge to the quota they point to. Linux: free_huge_folio."""
+        if page.restore_reserve:
+            unneeded = 0  # the promise is back: the quota stays charged, for the promise instead of the page
+        elif page.subpool is None:
+            unneeded = pages
+        else:
+            checkpoint("subpool")
+            unneeded = page.subpool.put_pages(pages)
+        checkpoint("pool")
+        self.pool.give_back(pages, promised=max(0, pages - unneeded))
+        if unneeded > pages:  # it was the last page of an unmounted file system: its minimum goes too
+            self.pool.unreserve(unneeded - pages)
