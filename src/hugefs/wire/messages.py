@@ -78,6 +78,8 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=10**9)]
 Label = Annotated[bytes, msgspec.Meta(max_length=16 * 1024)]
 Mode = Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
 Text = Annotated[str, msgspec.Meta(max_length=4096)]
+ServerId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+"""Random, made once per server: handles of another server are recognised by it."""
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True, forbid_unknown_fields=True):
@@ -85,7 +87,7 @@ class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True, forbid_un
 
 
 class FileRef(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A file of this server beyond names: what a pickled handle holds. ``key`` is random: a number cannot be guessed."""
+    """A file of this server beyond names: what a pickled handle holds. ``key`` is random: it cannot be guessed."""
 
     inode: Handle
     key: Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
@@ -105,7 +107,7 @@ class Welcome(_Message, frozen=True):
     """The server, and the mount this session uses."""
 
     id: Id
-    server: Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]  # made once per server: handles of another are known
+    server: ServerId
     address: Text
     mount: Text
     page_bytes: Bytes
@@ -114,7 +116,8 @@ class Welcome(_Message, frozen=True):
 
 class Clone(_Message, frozen=True):
     """Another session that holds all this one holds (open files and mappings, under the same numbers), for a child
-    about to be forked. Answer: Cloned, with the clone's descriptor."""
+    about to be forked. Answer: Cloned, with the clone's descriptor.
+    """
 
     id: Id
 
@@ -132,7 +135,7 @@ class Introduce(_Message, frozen=True):
 
 
 class Cancel(_Message, frozen=True):
-    """Stop waiting for request ``request``: it leaves the queue. If its answer is on the way already, nothing happens."""
+    """Stop waiting for request ``request``: it leaves the queue. If its answer is on its way, nothing happens."""
 
     id: Id
     request: Id
@@ -142,8 +145,9 @@ class Cancel(_Message, frozen=True):
 
 
 class Create(_Message, frozen=True):
-    """A new file of ``size_bytes``, all its pages taken, mapped whole. Without ``path`` it is nameless and lives as long
-    as its last mapping. ``label``: kept with the file. ``wait``: seconds to queue for pages. Answer: Granted."""
+    """A new file of ``size_bytes``, all its pages taken, mapped whole. Without ``path`` it is nameless and lives as
+    long as its last mapping. ``label``: kept with the file. ``wait``: seconds to queue for pages. Answer: Granted.
+    """
 
     id: Id
     path: Path | None
@@ -425,8 +429,9 @@ class MeminfoReply(_Message, frozen=True):
 
 
 class HolderRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """One session's use of one file. ``how``: open, mapped, private, pinned or waiting. ``path`` is None for a nameless file,
-    with ``(deleted)`` behind the last name of an unlinked one."""
+    """One session's use of one file. ``how``: open, mapped, private, pinned or waiting. ``path`` is None for a nameless
+    file, with ``(deleted)`` behind the last name of an unlinked one.
+    """
 
     pid: int
     uid: int
