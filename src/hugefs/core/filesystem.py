@@ -258,6 +258,11 @@ class Filesystem:
         for edge in {touched.start, touched.end - 1}:
             self._clear_edge(file.inode, edge, offset, offset + length)
 
+    def retract(self, inode: Inode, where: PageRange) -> None:
+        """Memory for these pages could not be had: the grant is taken back, pages and promises."""
+        self.files.punch(inode, where)
+        self.reservations.unreserve_pages(inode.reserve_map, inode.superblock.subpool, where, 0)
+
     def _clear_edge(self, inode: Inode, index: int, start: int, end: int) -> None:
         """Zero the covered part of a page that is only partly in a hole."""
         page = self.page_bytes
