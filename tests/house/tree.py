@@ -46,7 +46,7 @@ def short(path: Path) -> str:
 
 def _files(top: Path) -> Iterator[Path]:
     for entry in sorted(top.iterdir()):
-        if entry.name in _NOT_OURS or entry.is_symlink():
+        if entry.name in _NOT_OURS or entry.name.startswith(".coverage") or entry.is_symlink():
             continue
         if entry.is_dir():
             yield from _files(entry)
