@@ -70,7 +70,7 @@ def dump(fs: Filesystem) -> str:
             for mapping in inode.mappings:
                 lines.append(
                     f"    mapping {mapping.parts!r} private={mapping.private} owner={mapping.owns_reserve} "
-                    f"pages={mapping.pages.runs()} lost={mapping.reserve_lost}"
+                    f"pages={mapping.pages.runs()} awaited={mapping.awaited.runs()} lost={mapping.reserve_lost}"
                 )
     lines += [f"pin {pin.runs}" for pin in fs.pins]
     lines += [f"frames {run.start}..{run.end} {page}" for run, page in fs.memmap.runs()]
@@ -87,15 +87,17 @@ def _mappings(fs: Filesystem) -> Iterator[Mapping]:
         yield from inode.mappings
 
 
-def _promised(inode: Inode) -> int:
-    """Promises of a file and its private mappings that are not taken yet."""
+def _promised(fs: Filesystem, inode: Inode) -> int:
+    """Promises of a file and its private mappings that are not taken yet, or that came back with a page."""
     own = inode.reserve_map.entries.pages - inode.cache.pages
-    return own + sum(mapping.pages_promised for mapping in inode.mappings)
+    awaited = [frames for mapping in inode.mappings for _, frames in mapping.awaited.runs()]
+    came_back = sum(freed.pages for frames in awaited for freed in fs.memmap.gaps(frames))
+    return own + came_back + sum(mapping.pages_promised for mapping in inode.mappings)
 
 
 def _charge(fs: Filesystem, subpool: Subpool) -> int:
     """What a mount's quota should say: its promises and its live pages."""
-    promised = sum(_promised(inode) for inode in _inodes(fs) if inode.superblock.subpool is subpool)
+    promised = sum(_promised(fs, inode) for inode in _inodes(fs) if inode.superblock.subpool is subpool)
     return promised + sum(run.pages for run, page in fs.memmap.runs() if page.subpool is subpool)
 
 
@@ -113,7 +115,7 @@ def _counters_make_sense(fs: Filesystem) -> bool:
 @_invariant("I3", "reserved is the sum of all promises: of minimums, of files, of private mappings")
 def _reserved_is_the_sum_of_promises(fs: Filesystem) -> bool:
     minimums = sum(subpool.pages_reserved for subpool in fs.subpools)
-    return fs.pool.pages_reserved == minimums + sum(_promised(inode) for inode in _inodes(fs))
+    return fs.pool.pages_reserved == minimums + sum(_promised(fs, inode) for inode in _inodes(fs))
 
 
 @_invariant("I4", "a mount's used count is its promises and its live pages, also those it no longer reaches")

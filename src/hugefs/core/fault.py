@@ -40,28 +40,36 @@ class Faults:
                 self._must_be_inside(mapping, hole, inside)
 
     def _touch_private(self, mapping: Mapping, where: PageRange, write: bool) -> None:
-        own = [(indexes, frames) for indexes, frames in mapping.pages.runs(where)]
-        situations = [(indexes, "own", frames) for indexes, frames in own]
+        self.private.settle(mapping)
+        situations = [(indexes, "own", frames) for indexes, frames in mapping.pages.runs(where)]
         for missing in mapping.pages.holes(where):
-            cached = mapping.inode.cache.runs(missing)
-            situations += [(indexes, "file", frames) for indexes, frames in cached]
+            for indexes, _ in mapping.inode.cache.runs(missing):
+                situations += [(run, "file", run) for run, _ in mapping.seen.runs(indexes)]
+                situations += [(gap, "unseen", gap) for gap in mapping.seen.gaps(indexes)]
             situations += [(hole, "hole", hole) for hole in mapping.inode.cache.holes(missing)]
         for indexes, situation, frames in sorted(situations):
+            if mapping.reserve_lost and situation in ("hole", "unseen"):
+                reason = f"page {indexes.start}: the owner of the promise took a page from here when none was left"
+                raise BusError(reason, wanted=indexes.pages, available=0)
             if situation == "hole":
                 self._fault_missing(mapping, indexes)
-            elif write and situation == "file":
-                self._allocate(mapping, indexes, mapping.reserve_map)
+            elif situation != "own":
+                self._fault_cached(mapping, indexes, write)
             elif write:
                 self._fault_write(mapping, indexes, frames)
 
     def _fault_missing(self, mapping: Mapping, hole: PageRange) -> None:
         """A private page where the file has none; reading and writing are alike. Linux: hugetlb_no_page."""
-        if mapping.reserve_lost:
-            raise BusError(f"page {hole.start}: its owner took it when no page was left", wanted=hole.pages, available=0)
         inside = self._before_end(mapping, hole)
         if inside.pages:
             self._allocate(mapping, inside, mapping.reserve_map)
         self._must_be_inside(mapping, hole, inside)
+
+    def _fault_cached(self, mapping: Mapping, indexes: PageRange, write: bool) -> None:
+        """A page that the file has: read where it is, copied by a store. Linux: hugetlb_no_page, then hugetlb_wp."""
+        mapping.seen.put(indexes, True)
+        if write:
+            self._allocate(mapping, indexes, mapping.reserve_map)
 
     def _fault_write(self, mapping: Mapping, indexes: PageRange, frames: PageRange) -> None:
         """Copy the pages that a fork has, too; those that only this mapping has are its own. Linux: hugetlb_wp."""

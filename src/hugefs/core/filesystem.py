@@ -34,6 +34,7 @@ from hugefs.errors import (
     NoSpace,
     NotFound,
     PermissionDenied,
+    StaleHandle,
     TooBig,
 )
 
@@ -74,7 +75,9 @@ class Filesystem:
         """A file system with its root directory. Raises NoHugePages where the minimum, or the root's inode, cannot be had."""
         options = (options or MountOptions()).validated()
         if options.inodes_max == 0:
-            raise NoHugePages(f"mount {name}: nr_inodes=0 leaves no inode for the root directory", wanted=1, available=0)
+            raise NoHugePages(
+                f"mount {name}: nr_inodes=0 leaves no inode for the root directory", wanted=1, available=0
+            )
         subpool = None
         if options.pages_max is not None or options.pages_min is not None:
             subpool = Subpool(self.pool, options.pages_max, options.pages_min)
@@ -161,6 +164,8 @@ class Filesystem:
         """One more open file of an inode that is alive."""
         if inode.is_directory:
             raise IsDirectory("this is a directory")
+        if inode.number not in inode.superblock.inodes:
+            raise StaleHandle("this file is gone")
         return self._opened(inode, writable)
 
     def close(self, file: OpenFile) -> None:
@@ -215,9 +220,13 @@ class Filesystem:
 
     def truncate(self, file: OpenFile, size_bytes: int) -> None:
         """Set the size: whole pages only. Pages, promises and private copies beyond it go; no page is taken."""
-        self._must_be_writable(file)
+        self._must_be_open(file)
+        if not file.writable:
+            raise InvalidRequest("this file was opened read-only")  # ftruncate(2) says EINVAL, the others say EBADF
         if size_bytes < 0 or size_bytes % self.page_bytes:
-            raise InvalidRequest(f"a size of {size_bytes} bytes: it must be a multiple of {self.page_bytes}, and not negative")
+            raise InvalidRequest(
+                f"a size of {size_bytes} bytes: it must be a multiple of {self.page_bytes}, and not negative"
+            )
         if size_bytes > _SIZE_BYTES_MAX:
             raise TooBig(f"a size of {size_bytes} bytes is beyond what a file can have")
         self._set_size(file.inode, size_bytes)
@@ -255,7 +264,7 @@ class Filesystem:
             self.files.punch(file.inode, whole)
             for promised, _ in file.inode.reserve_map.entries.runs(whole):
                 self._effects.append(Clear(file.inode.number, promised.start * page, promised.pages * page))
-        for edge in {touched.start, touched.end - 1}:
+        for edge in sorted({touched.start, touched.end - 1}):
             self._clear_edge(file.inode, edge, offset, offset + length)
 
     def retract(self, inode: Inode, where: PageRange) -> None:
@@ -286,7 +295,14 @@ class Filesystem:
     # --- mappings -------------------------------------------------------------------------------------------------
 
     def map(
-        self, file: OpenFile, offset: int, length: int, *, private: bool = False, writable: bool = True, reserve: bool = True
+        self,
+        file: OpenFile,
+        offset: int,
+        length: int,
+        *,
+        private: bool = False,
+        writable: bool = True,
+        reserve: bool = True,
     ) -> Mapping:
         """Map a range; ``length`` is rounded up to whole pages. Promises its pages unless ``reserve`` is False.
 
@@ -332,6 +348,7 @@ class Filesystem:
 
     def fork(self, mapping: Mapping) -> Mapping:
         """The same mapping in a child: the same pages, and no promise of its own."""
+        self._must_be_mapped(mapping)
         child = Mapping(
             mapping.inode, mapping.where, private=mapping.private, writable=mapping.writable, owns_reserve=False
         )
@@ -352,8 +369,7 @@ class Filesystem:
 
     def unmap(self, mapping: Mapping, where: PageRange | None = None) -> None:
         """Unmap a part, or all. A file's promises stay with the file; a private mapping's go."""
-        if mapping not in mapping.inode.mappings:
-            raise BadHandle("this mapping is unmapped")
+        self._must_be_mapped(mapping)
         self.private.close(mapping, mapping.where if where is None else where.clip(mapping.where))
         if not mapping.parts:
             del mapping.inode.mappings[mapping]
@@ -384,8 +400,7 @@ class Filesystem:
 
     def _mapped_part(self, mapping: Mapping, where: PageRange | None) -> PageRange:
         where = mapping.where if where is None else where
-        if mapping not in mapping.inode.mappings:
-            raise BadHandle("this mapping is unmapped")
+        self._must_be_mapped(mapping)
         if where.pages <= 0 or mapping.parts.count(where) != where.pages:
             raise InvalidRequest(f"pages {where.start} to {where.end} are not all mapped here")
         return where
@@ -403,4 +418,8 @@ class Filesystem:
     def _must_be_writable(self, file: OpenFile) -> None:
         self._must_be_open(file)
         if not file.writable:
-            raise InvalidRequest("this file was opened read-only")
+            raise BadHandle("this file was opened read-only")
+
+    def _must_be_mapped(self, mapping: Mapping) -> None:
+        if mapping not in mapping.inode.mappings:
+            raise BadHandle("this mapping is unmapped")

@@ -33,9 +33,7 @@ class Inode:
     """``links``: names. ``opens``: open files. ``mappings``: what maps it (the kernel's i_mmap). ``label``: opaque bytes
     that are kept with the file (an extended attribute)."""
 
-    def __init__(
-        self, number: int, kind: InodeKind, superblock: Superblock, mode: int, uid: int, gid: int
-    ) -> None:
+    def __init__(self, number: int, kind: InodeKind, superblock: Superblock, mode: int, uid: int, gid: int) -> None:
         self.number = number
         self.kind = kind
         self.superblock = superblock

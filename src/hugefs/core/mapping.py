@@ -24,6 +24,8 @@ class Mapping:
 
     ``reserve_map``: the promises it owns, None where it has none (shared, a fork's, without reserve).
     ``reserve_lost``: its owner took a page from it (copy-on-write without a page left): a missing page is SIGBUS now.
+    ``seen``: where it has the file's own page, read-only; only after ``reserve_lost`` does that make a difference.
+    ``awaited``: pages it let go that others still hold. Their promises are used up until they are freed.
     """
 
     def __init__(self, inode: Inode, where: PageRange, *, private: bool, writable: bool, owns_reserve: bool) -> None:
@@ -36,6 +38,8 @@ class Mapping:
         self.reserve_map = PrivateReserveMap() if owns_reserve else None
         self.reserve_lost = False
         self.pages = PageIndex()  # private copies; the file's own pages need no entry here
+        self.seen: RangeMap[bool] = RangeMap()
+        self.awaited = PageIndex()
 
     @property
     def owns_reserve(self) -> bool:
@@ -58,7 +62,9 @@ class PrivatePages:
         self.memmap = reservations.memmap
 
     def adopt(self, mapping: Mapping, indexes: PageRange, frames: PageRange) -> None:
-        """New pages become the mapping's."""
+        """New pages become the mapping's. A promise that was awaited for the same place is not needed any more."""
+        self.reservations.unpromise(mapping.inode.superblock.subpool, self._stop_awaiting(mapping, indexes))
+        mapping.seen.remove(indexes)
         mapping.pages.insert(indexes, frames.start)
         self.memmap.move(frames, PageState.PRIVATE)
         self.memmap.set_mapped(frames)
@@ -68,14 +74,17 @@ class PrivatePages:
         for indexes, frames in parent.pages.runs():
             self.memmap.get(frames, mapped=1)
             child.pages.insert(indexes, frames.start)
+        for run, _ in parent.seen.runs():
+            child.seen.put(run, True)
 
     def zap(self, mapping: Mapping, where: PageRange, *, restore: bool) -> None:
         """Take private copies away. ``restore``: the mapping stays, and its owner gets their promises back.
 
-        A promise comes back with a page that is freed by this; one that a fork or an I/O still holds brings none, for
-        nobody could keep it. (Linux 6.18 gives it back at once, and Rsvd goes below zero.) Where the pool has surplus
-        pages Linux restores nothing either.
+        A promise comes back when its page is freed. A fork or an I/O may hold the page for longer; until then the owner
+        awaits it, for nobody could keep the promise. (Linux 6.18 hands the owner the promise at once, and Rsvd goes below
+        zero where he uses it.) Where the pool has surplus pages nothing is restored.
         """
+        mapping.seen.remove(where)
         restorable = restore and mapping.reserve_map is not None and self.reservations.pool.pages_surplus == 0
         for indexes, frames in mapping.pages.remove(where):
             if restorable:
@@ -85,14 +94,35 @@ class PrivatePages:
     def _restore(self, mapping: Mapping, indexes: PageRange, frames: PageRange) -> None:
         assert mapping.reserve_map is not None
         for run, page in self.memmap.runs(frames):
+            self.memmap.set_restore_reserve(run)
+            run_indexes = run.shift(indexes.start - frames.start)
             if page.references == 1:
-                self.memmap.set_restore_reserve(run)
-                mapping.reserve_map.remove(run.shift(indexes.start - frames.start))
+                mapping.reserve_map.remove(run_indexes)
+            else:
+                mapping.awaited.insert(run_indexes, run.start)
+
+    def settle(self, mapping: Mapping) -> None:
+        """Open the promises that have come back since, with pages that others have freed."""
+        for indexes, frames in mapping.awaited.runs():
+            for freed in self.memmap.gaps(frames):
+                mapping.awaited.remove(freed.shift(indexes.start - frames.start))
+                if mapping.reserve_map is not None:
+                    mapping.reserve_map.remove(freed.shift(indexes.start - frames.start))
+
+    def _stop_awaiting(self, mapping: Mapping, where: PageRange) -> int:
+        """No promise shall come back for these. Returns how many already have."""
+        came_back = 0
+        for _, frames in mapping.awaited.remove(where):
+            held = self.memmap.runs(frames)
+            for run, _ in held:
+                self.memmap.set_restore_reserve(run, False)
+            came_back += frames.pages - sum(run.pages for run, _ in held)
+        return came_back
 
     def close(self, mapping: Mapping, where: PageRange) -> None:
         """A part of the mapping goes: its copies, then the promises it had not used. Linux: hugetlb_vm_op_close."""
         for part, _ in mapping.parts.remove(where):
             self.zap(mapping, part, restore=False)
             if mapping.reserve_map is not None:
-                unused = part.pages - mapping.reserve_map.count(part)
+                unused = part.pages - mapping.reserve_map.count(part) + self._stop_awaiting(mapping, part)
                 self.reservations.unpromise(mapping.inode.superblock.subpool, unused)

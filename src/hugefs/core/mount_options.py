@@ -17,7 +17,7 @@ from hugefs.errors import InvalidRequest
 __all__ = ["MountOptions", "parse_mount_options"]
 
 _SHIFT = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40, "P": 50, "E": 60}
-_NUMBER = re.compile(r"(0x[0-9a-f]+|[0-9]+)([KMGTPE]?)(%?)", re.IGNORECASE | re.ASCII)
+_NUMBER = re.compile(r"(0x[0-9a-f]+|0[0-7]*|[1-9][0-9]*)([KMGTPE]?)(%?)", re.IGNORECASE | re.ASCII)
 _ID_MAX = 2**32 - 2
 
 
@@ -82,7 +82,8 @@ def _number(name: str, value: str) -> tuple[int, bool]:
     if not match:
         raise InvalidRequest(f"Bad value '{value}' for mount option '{name}'")
     digits, suffix, percent = match.groups()
-    number = (int(digits, 16) if digits[:2].lower() == "0x" else int(digits)) << _SHIFT[suffix.upper()]
+    base = 16 if digits[:2].lower() == "0x" else 8 if digits[0] == "0" else 10  # as in C: size=010 is eight bytes
+    number = int(digits, base) << _SHIFT[suffix.upper()]
     if number >= 2**63:
         raise InvalidRequest(f"Bad value '{value}' for mount option '{name}': too large")
     return number, bool(percent)

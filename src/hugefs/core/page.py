@@ -72,6 +72,10 @@ class Memmap:
         """What is known, run by run."""
         return list(self._pages.runs(frames))
 
+    def gaps(self, frames: PageRange) -> list[PageRange]:
+        """Which of these pages have been freed."""
+        return self._pages.gaps(frames)
+
     def allocate(self, pages: int, subpool: Subpool | None, restore_reserve: bool) -> PageRange:
         """Frame numbers for new pages, each with its allocator's reference."""
         frames = PageRange(self._next_frame, self._next_frame + pages)
@@ -86,10 +90,10 @@ class Memmap:
                 raise InvariantError(f"page {run.start} cannot go from {page.state} to {state}")
             self._pages.put(run, page._replace(state=state, restore_reserve=False))
 
-    def set_restore_reserve(self, frames: PageRange) -> None:
-        """Freeing these pages shall bring their promises back."""
+    def set_restore_reserve(self, frames: PageRange, restore: bool = True) -> None:
+        """Freeing these pages shall bring their promises back, or no longer."""
         for run, page in self._known(frames):
-            self._pages.put(run, page._replace(restore_reserve=True))
+            self._pages.put(run, page._replace(restore_reserve=restore))
 
     def get(self, frames: PageRange, mapped: int = 0) -> None:
         """One more reference to each; ``mapped=1`` where it is a private mapping's."""
@@ -101,7 +105,9 @@ class Memmap:
         for run, page in self._known(frames):
             self._pages.put(run, page._replace(mapped=1))
 
-    def put(self, frames: PageRange, unmapped: bool = False, uncached: bool = False) -> list[tuple[PageRange, HugePage]]:
+    def put(
+        self, frames: PageRange, unmapped: bool = False, uncached: bool = False
+    ) -> list[tuple[PageRange, HugePage]]:
         """One reference less to each: a private mapping's (``unmapped``), the cache's (``uncached``) or an I/O's.
 
         Returns the runs that lost their last one, which are known no more.

@@ -65,6 +65,8 @@ class RangeMap(Generic[V]):
             for start, end, value in zip(self._starts, self._ends, self._values, strict=True):
                 yield PageRange(start, end), value
             return
+        if within.end <= within.start:
+            return
         i = bisect_right(self._ends, within.start)
         while i < len(self._starts) and self._starts[i] < within.end:
             yield PageRange(max(self._starts[i], within.start), min(self._ends[i], within.end)), self._values[i]

@@ -103,7 +103,9 @@ class Reservations:
         runs: list[tuple[PageRange, PageRange]] = []
         for run, promised in reserve_map.runs_by_promise(where) if reserve_map else [(where, False)]:
             obtainable = run.pages if promised else min(run.pages, self.pages_obtainable(subpool))
-            part = PageRange(run.start, run.start + max(obtainable, 1))  # 1: let the refusal come from where it is decided
+            part = PageRange(
+                run.start, run.start + max(obtainable, 1)
+            )  # 1: let the refusal come from where it is decided
             try:
                 runs.append((part, self._allocate_run(reserve_map, subpool, part, promised)))
             except NoHugePages as shortage:

@@ -59,7 +59,9 @@ def _serve(arguments: argparse.Namespace, first: socket.socket) -> int:
         for reason in probed.reasons:
             logging.getLogger("hugefs.server").info("%s", reason)
         fs = Filesystem(arguments.page_bytes, arguments.pages_max)
-        options = MountOptions(arguments.pages_max, arguments.pages_min, arguments.nr_inodes, uid=session.uid, gid=session.gid)
+        options = MountOptions(
+            arguments.pages_max, arguments.pages_min, arguments.nr_inodes, uid=session.uid, gid=session.gid
+        )
         superblock = fs.mount("private", options)
         store = Store(arguments.page_bytes, probed.backing, may_fall_back=arguments.huge != "require")
         store.minimum.settle(arguments.pages_min or 0)

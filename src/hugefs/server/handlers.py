@@ -531,5 +531,3 @@ def _holders(service: Service, session: Session, request: m.Holders) -> None:
 def _umount(service: Service, session: Session, request: m.Umount) -> None:
     service.fs.umount(service.superblock, lazy=request.lazy)
     _done(service, session, request)
-
-

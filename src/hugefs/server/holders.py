@@ -89,6 +89,10 @@ def _uses(session: Session) -> Iterator[tuple[Inode, str, int]]:
         if mapping.private:
             yield mapping.inode, "private", mapping.pages_promised + mapping.pages.pages
         else:
-            yield mapping.inode, "mapped", sum(mapping.inode.reserve_map.count(part) for part, _ in mapping.parts.runs())
+            yield (
+                mapping.inode,
+                "mapped",
+                sum(mapping.inode.reserve_map.count(part) for part, _ in mapping.parts.runs()),
+            )
     for pin in session.pins.values():
         yield pin.origin, "pinned", pin.pages

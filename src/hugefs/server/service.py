@@ -168,7 +168,9 @@ class Service:
             return
         short = isinstance(error, NoHugePages | NoSpace)
         holders = (
-            holder_records(self.superblock, self.sessions, self.store, self.waiting)[:_HOLDERS_IN_A_REFUSAL] if short else []
+            holder_records(self.superblock, self.sessions, self.store, self.waiting)[:_HOLDERS_IN_A_REFUSAL]
+            if short
+            else []
         )
         number = getattr(error, "errno", None) or errno.EIO
         reason = getattr(error, "reason", None) or str(error)

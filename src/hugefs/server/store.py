@@ -185,9 +185,7 @@ class Store:
         self._makers.shutdown(cancel_futures=True)
         self._freer.shutdown(cancel_futures=True)
 
-    def _work_elsewhere(
-        self, effects: list[Effect], inodes: set[int], then: Callable[[list[Refusal]], None]
-    ) -> None:
+    def _work_elsewhere(self, effects: list[Effect], inodes: set[int], then: Callable[[list[Refusal]], None]) -> None:
         self._finished.put((inodes, self._work(effects), then))
         os.eventfd_write(self.wake, 1)
 
