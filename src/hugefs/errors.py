@@ -88,7 +88,7 @@ class _KernelError(HugefsError, OSError):
         self.holders = tuple(holders)
 
     def __str__(self) -> str:
-        return f"[{_errno.errorcode.get(self.errno, self.errno)}] {self.reason}"
+        return f"[{_errno.errorcode.get(self.errno or 0, str(self.errno))}] {self.reason}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Worker processes send exceptions home by pickle; keyword arguments would be lost on the way.
@@ -229,7 +229,7 @@ class BusError(_KernelError):
 
 
 class ServerGone(_KernelError, ConnectionError):
-    """ECONNRESET or ECONNREFUSED: the server ended or was killed. What is mapped stays usable; nothing new can be had."""
+    """ECONNRESET or ECONNREFUSED: the server ended or was killed. What is mapped stays usable."""
 
     default_errno = _errno.ECONNRESET
 
@@ -252,32 +252,31 @@ class InvariantError(HugefsError, AssertionError):
     """A bug in hugefs: the books contradict themselves. Carries the number of the invariant and a dump of the state."""
 
 
+_CLASSES: tuple[type[_KernelError], ...] = (
+    NoHugePages,
+    NoSpace,
+    NotFound,
+    Exists,
+    NotADirectory,
+    IsDirectory,
+    NotEmpty,
+    NameTooLong,
+    Busy,
+    PermissionDenied,
+    NotPermitted,
+    InvalidRequest,
+    TooBig,
+    NotSupported,
+    CrossMount,
+    StaleHandle,
+    BadHandle,
+    NoDescriptors,
+    BusError,
+    ServerGone,
+    RemoteProtocolError,
+)
 _CLASS_OF_ERRNO: dict[int, type[_KernelError]] = {
-    cls.default_errno: cls
-    for cls in (
-        NoHugePages,
-        NoSpace,
-        NotFound,
-        Exists,
-        NotADirectory,
-        IsDirectory,
-        NotEmpty,
-        NameTooLong,
-        Busy,
-        PermissionDenied,
-        NotPermitted,
-        InvalidRequest,
-        TooBig,
-        NotSupported,
-        CrossMount,
-        StaleHandle,
-        BadHandle,
-        NoDescriptors,
-        BusError,
-        ServerGone,
-        RemoteProtocolError,
-    )
-} | {
+    **{cls.default_errno: cls for cls in _CLASSES},
     _errno.ENFILE: NoDescriptors,
     _errno.EOVERFLOW: TooBig,
     _errno.ECONNREFUSED: ServerGone,

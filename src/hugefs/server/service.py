@@ -3,7 +3,7 @@
 Rule 1: an operation is: look whether a file it concerns is busy (then it waits its turn), do it in the books, have the
         memory made ready, answer. Nobody is told before the memory is there.
 Rule 2: where memory cannot be had, the operation is undone in the books, and the answer says what was missing.
-Rule 3: a session that ends gives back all it holds, now; what a busy file has to do with it follows in that file's turn.
+Rule 3: a session that ends gives back all it holds, now; what concerns a busy file follows in that file's turn.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from hugefs.core.check import check
-from hugefs.core.effects import Back
+from hugefs.core.effects import Back, Effect
 from hugefs.core.filesystem import Filesystem
 from hugefs.core.inode import Inode, OpenFile
 from hugefs.core.mapping import Mapping
@@ -40,7 +40,7 @@ _HOLDERS_IN_A_REFUSAL = 8
 
 
 class Parked(Exception):
-    """A request concerns a file that is busy: it is done again in that file's turn. Raised before anything is changed."""
+    """A request concerns a file that is busy: it is done in that file's turn. Raised before anything is changed."""
 
     def __init__(self, inode: int) -> None:
         super().__init__(inode)
@@ -149,8 +149,8 @@ class Service:
             if isinstance(effect, Back):
                 self.fs.retract(inode, effect.pages)
         undo()
-        effects = [effect for effect in effects if not isinstance(effect, Back)] + self.fs.drain_effects()
-        self.store.carry_out(effects, self._retract)
+        rest: list[Effect] = [effect for effect in effects if not isinstance(effect, Back)]
+        self.store.carry_out(rest + self.fs.drain_effects(), self._retract)
 
     def _carry_out_rest(self) -> None:
         """Effects of undoing, and of sessions that ended: nobody waits for them."""
@@ -167,11 +167,7 @@ class Service:
         if not request.id or session.ended:
             return
         short = isinstance(error, NoHugePages | NoSpace)
-        holders = (
-            holder_records(self.superblock, self.sessions, self.store, self.waiting)[:_HOLDERS_IN_A_REFUSAL]
-            if short
-            else []
-        )
+        holders = holder_records(self.superblock, self.sessions, self.store, self.waiting) if short else []
         number = getattr(error, "errno", None) or errno.EIO
         reason = getattr(error, "reason", None) or str(error)
         session.answer(
@@ -182,7 +178,7 @@ class Service:
                 wanted=getattr(error, "wanted", None),
                 available=getattr(error, "available", None),
                 mount=self.superblock.name if short else getattr(error, "mount", None),
-                holders=holders,
+                holders=holders[:_HOLDERS_IN_A_REFUSAL],
                 waited=waited,
             )
         )

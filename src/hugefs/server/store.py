@@ -10,6 +10,7 @@ Rule 4: files that are gone give their memory back in a thread of its own; who f
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import threading
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
-from hugefs.core.effects import Back, Clear, Drop, Effect, Forget
+from hugefs.core.effects import Back, Clear, Effect, Forget
 from hugefs.core.inode import Inode
 from hugefs.core.ranges import PageRange
 from hugefs.errors import HugefsError, NoHugePages, from_errno
@@ -204,7 +205,7 @@ class Store:
             except OSError as error:
                 if isinstance(effect, Back):
                     reason = f"memory could not be made ready: {error.strerror}"
-                    refusals.append(Refusal(effect.inode, effect.pages, from_errno(error.errno, reason)))
+                    refusals.append(Refusal(effect.inode, effect.pages, from_errno(error.errno or errno.EIO, reason)))
         return refusals
 
     def _carry_out_one(self, file: FileMemory, effect: Effect) -> None:
@@ -221,7 +222,8 @@ class Store:
 
     def _back(self, file: FileMemory, offset: int, length: int) -> None:
         """Back a range: from the machine, else after what is being given back, else from the mount's minimum, else on
-        lesser pages where the mount may and the file has none yet."""
+        lesser pages where the mount may and the file has none yet.
+        """
         memory = self._memory(file)
         memory.grow(max(memory.size_bytes, offset + length))
         more_room: list[Callable[[], bool]] = [
