@@ -19,6 +19,7 @@ import os
 import threading
 from contextlib import ExitStack
 from types import TracebackType
+from typing import Self
 
 from hugefs.errors import ClosedError, FallbackRefused, HugefsError, InvalidRequest, NoHugePages
 from hugefs.memory import _libc
@@ -199,7 +200,7 @@ class MemoryFile:
             if fd >= 0:
                 os.close(fd)
 
-    def __enter__(self) -> MemoryFile:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

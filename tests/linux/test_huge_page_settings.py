@@ -1,0 +1,102 @@
+"""Settings are put back: after an exception, after SIGTERM, after SIGKILL, and never changed without the lock."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from hugefs.linux import huge_page_settings as settings
+from hugefs.linux import pool
+from hugefs.linux.huge_page_settings import CannotRunHere, huge_page_settings
+from tests.memory import children
+
+PAGE_BYTES = 2 << 20
+
+
+@pytest.fixture(autouse=True)
+def can_change_settings():
+    """Skips by name where they cannot be had; the value to come back to otherwise."""
+    try:
+        with huge_page_settings(1):
+            pass
+    except CannotRunHere as error:
+        pytest.skip(f"huge pages cannot be set up: {error}")
+
+
+class Bang(Exception):
+    """Something went wrong in the block."""
+
+
+def test_an_exception_puts_everything_back():
+    """The plain case."""
+    before = pool(PAGE_BYTES)
+    seen = []
+
+    def fail():
+        with huge_page_settings(before.pages_total + 3, pages_overcommit=2):
+            seen.append(pool(PAGE_BYTES))
+            raise Bang
+
+    with pytest.raises(Bang):
+        fail()
+    during = seen[0]
+    assert (during.pages_total, during.pages_overcommit) == (before.pages_total + 3, 2)
+    assert pool(PAGE_BYTES) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_holder_leaves_nothing_behind(number):
+    """SIGTERM unwinds; after SIGKILL the journal is found by the next who takes the lock."""
+    before = pool(PAGE_BYTES)
+    read_end, write_end = os.pipe()
+
+    def hold():
+        with huge_page_settings(before.pages_total + 5):
+            os.write(write_end, b"x")
+            time.sleep(30)
+
+    pid = children.start(hold)
+    os.read(read_end, 1)
+    assert pool(PAGE_BYTES).pages_total == before.pages_total + 5
+    os.kill(pid, number)
+    os.waitpid(pid, 0)
+    if number == signal.SIGKILL:
+        assert pool(PAGE_BYTES).pages_total == before.pages_total + 5
+        with huge_page_settings():
+            assert pool(PAGE_BYTES) == before
+    assert pool(PAGE_BYTES) == before
+    os.close(read_end)
+    os.close(write_end)
+
+
+def test_what_cannot_be_had_is_said_and_undone(monkeypatch):
+    """A setting the kernel refuses, a page size it has not, and a pool that got fewer pages than were written."""
+    before = pool(PAGE_BYTES)
+    with (
+        pytest.raises(CannotRunHere, match="cannot be set to nonsense"),
+        huge_page_settings(before.pages_total + 2, shmem_enabled="nonsense"),
+    ):
+        raise AssertionError("never reached")
+    assert pool(PAGE_BYTES) == before
+    with pytest.raises(CannotRunHere, match="no /sys"), huge_page_settings(1, page_bytes=3 << 20):
+        raise AssertionError("never reached")
+    # Asking for more than the machine has would take all memory from everybody else for a moment; so it is acted.
+    written = settings._read_setting
+    monkeypatch.setattr(settings, "_read_setting", lambda path: str(min(1, int(written(path)))))
+    with pytest.raises(CannotRunHere, match="3 wanted, the kernel gave 1"), huge_page_settings(3):
+        raise AssertionError("never reached")
+    monkeypatch.undo()
+    assert pool(PAGE_BYTES) == before
+
+
+def test_an_ordinary_user_is_told():
+    """Not root is a reason, not a traceback from sysfs."""
+
+    def attempt():
+        with pytest.raises(CannotRunHere, match="needs root"), huge_page_settings(1):
+            raise AssertionError("never reached")
+
+    children.run(attempt, uid=65534)
