@@ -52,29 +52,33 @@ def dump(fs: Filesystem) -> str:
     """Everything the books say, for a person to read."""
     pool = fs.pool
     lines = [
-        f"pool total={pool.pages_total} free={pool.pages_free} reserved={pool.pages_reserved} "
-        f"surplus={pool.pages_surplus} overcommit={pool.pages_overcommit}"
+        f"pool total={pool.pages_total} free={pool.pages_free} reserved={pool.pages_reserved}"
+        f" surplus={pool.pages_surplus} overcommit={pool.pages_overcommit}"
     ]
-    for subpool in fs.subpools:
-        lines.append(
-            f"subpool max={subpool.pages_max} min={subpool.pages_min} used={subpool.pages_used} "
-            f"reserved={subpool.pages_reserved} mounted={subpool.mounted}"
-        )
+    lines += [
+        f"subpool max={s.pages_max} min={s.pages_min} used={s.pages_used} reserved={s.pages_reserved} mounted={s.mounted}"
+        for s in fs.subpools
+    ]
     for superblock in fs.superblocks:
         lines.append(f"mount {superblock.name} attached={superblock.attached} users={superblock.users}")
         for inode in superblock.inodes.values():
-            lines.append(
-                f"  inode {inode.number} {inode.kind.value} links={inode.links} opens={inode.opens} size={inode.size_bytes}"
-                f" promised={inode.reserve_map.entries!r} cached={inode.cache.runs()}"
-            )
-            for mapping in inode.mappings:
-                lines.append(
-                    f"    mapping {mapping.parts!r} private={mapping.private} owner={mapping.owns_reserve} "
-                    f"pages={mapping.pages.runs()} awaited={mapping.awaited.runs()} lost={mapping.reserve_lost}"
-                )
+            lines += _dump_inode(inode)
     lines += [f"pin {pin.runs}" for pin in fs.pins]
     lines += [f"frames {run.start}..{run.end} {page}" for run, page in fs.memmap.runs()]
     return "\n".join(lines)
+
+
+def _dump_inode(inode: Inode) -> list[str]:
+    lines = [
+        f"  inode {inode.number} {inode.kind.value} links={inode.links} opens={inode.opens}"
+        f" size={inode.size_bytes} promised={inode.reserve_map.entries!r} cached={inode.cache.runs()}"
+    ]
+    lines += [
+        f"    mapping {mapping.parts!r} private={mapping.private} owner={mapping.owns_reserve}"
+        f" pages={mapping.pages.runs()} lost={mapping.reserve_lost}"
+        for mapping in inode.mappings
+    ]
+    return lines
 
 
 def _inodes(fs: Filesystem) -> Iterator[Inode]:

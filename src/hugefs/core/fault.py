@@ -78,7 +78,7 @@ class Faults:
                 self._copy(mapping, run.shift(indexes.start - frames.start), run)
 
     def _copy(self, mapping: Mapping, indexes: PageRange, frames: PageRange) -> None:
-        """A second copy has no promise. The owner, who was promised his first, takes it from his children if need be."""
+        """A second copy has no promise. The owner, promised the first one, takes it from the children if need be."""
         got = self.reservations.allocate_pages(None, mapping.inode.superblock.subpool, indexes)
         for new_indexes, new_frames in got.runs:
             self.private.zap(mapping, new_indexes, restore=False)

@@ -48,7 +48,7 @@ class FilePages:
         return None
 
     def punch(self, inode: Inode, where: PageRange) -> int:
-        """Take cached pages out; untaken promises stay. Returns how many pages left the file. Linux: remove_inode_hugepages."""
+        """Take cached pages out; untaken promises stay. Returns how many left. Linux: remove_inode_hugepages."""
         removed = self._uncache(inode, where)
         for indexes in removed:
             self.reservations.unreserve_pages(inode.reserve_map, inode.superblock.subpool, indexes, indexes.pages)

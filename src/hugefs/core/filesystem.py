@@ -72,7 +72,7 @@ class Filesystem:
     # --- mounts ---------------------------------------------------------------------------------------------------
 
     def mount(self, name: str, options: MountOptions | None = None) -> Superblock:
-        """A file system with its root directory. Raises NoHugePages where the minimum, or the root's inode, cannot be had."""
+        """A file system with its root directory. Raises NoHugePages where minimum or root inode cannot be had."""
         options = (options or MountOptions()).validated()
         if options.inodes_max == 0:
             raise NoHugePages(
@@ -137,7 +137,7 @@ class Filesystem:
         uid: int = 0,
         gid: int = 0,
     ) -> OpenFile:
-        """Open by name, as open(2) with O_CREAT, O_EXCL, O_TRUNC. Raises NotFound, Exists, IsDirectory, NoSpace (inodes)."""
+        """Open by name, as open(2) with O_CREAT, O_EXCL, O_TRUNC. Raises NotFound, Exists, IsDirectory, NoSpace."""
         inode = namespace.find(superblock, path)
         if inode is None:
             if not create:
@@ -312,7 +312,7 @@ class Filesystem:
             raise BadHandle("this file is closed")
         if offset < 0 or offset % self.page_bytes or length <= 0:
             raise InvalidRequest(
-                f"offset {offset}, length {length}: a multiple of {self.page_bytes}, and at least one byte, was expected"
+                f"offset {offset}, length {length}: multiple of {self.page_bytes}, and at least one byte, were expected"
             )
         if offset + length > _SIZE_BYTES_MAX - self.page_bytes:
             raise InvalidRequest(f"offset {offset} + length {length} is beyond what a file can have")
@@ -359,11 +359,11 @@ class Filesystem:
         return child
 
     def touch(self, mapping: Mapping, where: PageRange | None = None, *, write: bool = True) -> None:
-        """Touch each page, as a load or store does. Raises BusError at the first that cannot be had; those before stay."""
+        """Touch each page, as a load or store does. Raises BusError at the first it cannot have; those before stay."""
         self.faults.touch(mapping, self._mapped_part(mapping, where), write)
 
     def discard(self, mapping: Mapping, where: PageRange | None = None) -> None:
-        """Let private copies go; their promises come back to the owner. A shared mapping loses nothing. MADV_DONTNEED."""
+        """Let private copies go; their owner gets the promises back. Shared pages stay. Linux: MADV_DONTNEED."""
         if mapping.private:
             self.private.zap(mapping, self._mapped_part(mapping, where), restore=True)
 

@@ -30,8 +30,10 @@ class InodeKind(Enum):
 
 
 class Inode:
-    """``links``: names. ``opens``: open files. ``mappings``: what maps it (the kernel's i_mmap). ``label``: opaque bytes
-    that are kept with the file (an extended attribute)."""
+    """``links``: names. ``opens``: open files. ``mappings``: what maps it (the kernel's i_mmap).
+
+    ``label``: opaque bytes that are kept with the file (an extended attribute).
+    """
 
     def __init__(self, number: int, kind: InodeKind, superblock: Superblock, mode: int, uid: int, gid: int) -> None:
         self.number = number

@@ -81,8 +81,8 @@ class PrivatePages:
         """Take private copies away. ``restore``: the mapping stays, and its owner gets their promises back.
 
         A promise comes back when its page is freed. A fork or an I/O may hold the page for longer; until then the owner
-        awaits it, for nobody could keep the promise. (Linux 6.18 hands the owner the promise at once, and Rsvd goes below
-        zero where he uses it.) Where the pool has surplus pages nothing is restored.
+        awaits it, for nobody could keep the promise. (Linux 6.18 hands the owner the promise at once, and Rsvd goes
+        below zero where it is used.) Where the pool has surplus pages nothing is restored.
         """
         mapping.seen.remove(where)
         restorable = restore and mapping.reserve_map is not None and self.reservations.pool.pages_surplus == 0

@@ -1,8 +1,7 @@
 """Mount options, exactly as hugetlbfs takes them.
 
-``size=`` and ``min_size=`` are bytes with K, M, G, T, P or E behind, or a percentage of the pool at mount time; both are
-rounded down to whole pages. ``nr_inodes=`` counts the root directory. ``mode=`` is octal. ``uid=``, ``gid=``,
-``pagesize=``.
+``size=`` and ``min_size=`` are bytes with K, M, G, T, P or E behind, or a percentage of the pool at mount time, rounded
+down to whole pages. ``nr_inodes=`` counts the root directory. ``mode=`` is octal. ``uid=``, ``gid=``, ``pagesize=``.
 
 Linux: fs/hugetlbfs/inode.c, hugetlbfs_parse_param, hugetlbfs_size_to_hpages; lib/cmdline.c, memparse.
 """

@@ -47,7 +47,9 @@ LEGAL_MOVES: frozenset[tuple[PageState | None, PageState | None]] = frozenset(
 
 class HugePage(NamedTuple):
     """``references``: cache, mappings and I/O together. ``mapped``: how many private mappings have it (not the pins).
-    ``restore_reserve``: freeing it brings a promise back instead of giving up the quota."""
+
+    ``restore_reserve``: freeing it brings a promise back instead of giving up the quota.
+    """
 
     state: PageState
     references: int
@@ -118,10 +120,10 @@ class Memmap:
                 self._pages.remove(run)
                 freed.append((run, page))
                 continue
-            page = page._replace(references=page.references - 1, mapped=page.mapped - unmapped)
-            if uncached or (unmapped and page.mapped == 0):
-                page = page._replace(state=PageState.ORPHANED)
-            self._pages.put(run, page)
+            left = page._replace(references=page.references - 1, mapped=page.mapped - unmapped)
+            if uncached or (unmapped and left.mapped == 0):
+                left = left._replace(state=PageState.ORPHANED)
+            self._pages.put(run, left)
         return freed
 
     def _known(self, frames: PageRange) -> list[tuple[PageRange, HugePage]]:

@@ -1,6 +1,6 @@
 """Pin: an I/O in flight holds pages, and nothing else.
 
-It remembers which pages (for those who ask), and the inode only to tell its name; it is no reason for the inode to live.
+It remembers which pages, and the inode only to tell its name to those who ask: it is no reason for it to live.
 
 Linux: get_user_pages and what holds its pages: a bio, a pipe, a device.
 """

@@ -54,7 +54,7 @@ class HugePool:
         return max(0, self.pages_overcommit - self.pages_surplus)
 
     def reserve(self, pages: int) -> None:
-        """Promise pages, making surplus ones where too few are free. Linux: hugetlb_acct_memory(+), gather_surplus_pages."""
+        """Promise pages, making surplus ones where too few are free. Linux: hugetlb_acct_memory."""
         missing = self.pages_reserved + pages - self.pages_free
         if missing > 0:
             if pages == 0:

@@ -25,7 +25,7 @@ __all__ = ["Allocation", "Reservations"]
 
 
 class Allocation(NamedTuple):
-    """Pages that were allocated, indexes and frames run by run, and the error that ended it before its end, if one did."""
+    """Pages that were allocated, indexes and frames run by run; and the error that ended it early, if one did."""
 
     runs: list[tuple[PageRange, PageRange]]
     shortage: NoHugePages | None
@@ -95,7 +95,7 @@ class Reservations:
     # --- pages ----------------------------------------------------------------------------------------------------
 
     def allocate_pages(self, reserve_map: ReserveMap | None, subpool: Subpool | None, where: PageRange) -> Allocation:
-        """Allocate a page for each index, in order, as far as it goes: promised ones, and others where pages can be had.
+        """Allocate a page for each index, in order, as far as it goes: promised ones, and others that can be had.
 
         ``reserve_map`` None: nothing is promised (a forked child, MAP_NORESERVE, the owner's second copy of a page).
         Linux: alloc_hugetlb_folio, once per page.

@@ -63,7 +63,7 @@ class ReserveMap:
         return self.entries.count(where)
 
     def runs_by_promise(self, where: PageRange) -> list[tuple[PageRange, bool]]:
-        """``where`` as runs in order, each with: does an untaken page of it have a promise?"""
+        """``where`` as runs in order, each with whether an untaken page of it has a promise."""
         entered = [(run, True) for run, _ in self.entries.runs(where)]
         missing = [(gap, False) for gap in self.entries.gaps(where)]
         return [(run, self._is_promise(entry)) for run, entry in sorted(entered + missing)]

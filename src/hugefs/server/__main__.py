@@ -42,7 +42,8 @@ def _serve(arguments: argparse.Namespace, first: socket.socket) -> int:
     from hugefs.core.mount_options import MountOptions
     from hugefs.errors import HugefsError
     from hugefs.memory.backing import probe
-    from hugefs.server.handlers import HANDLERS
+    from hugefs.server import handlers, handlers_names  # noqa: F401  they register themselves
+    from hugefs.server.handling import HANDLERS
     from hugefs.server.loop import Loop
     from hugefs.server.service import Service
     from hugefs.server.session import Session, peer_of

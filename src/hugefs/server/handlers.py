@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import errno
 import socket
-import stat as stat_bits
-from collections.abc import Callable
-from typing import Any
 
 from hugefs.core import namespace
 from hugefs.core.inode import Inode, OpenFile
@@ -26,34 +23,15 @@ from hugefs.errors import (
     RemoteProtocolError,
     from_errno,
 )
-from hugefs.server.holders import holder_records
-from hugefs.server.service import Answer, Handler, Service
+from hugefs.server.handling import done, handles
+from hugefs.server.service import Answer, Service
 from hugefs.server.session import Session
 from hugefs.wire import messages as m
-
-__all__ = ["HANDLERS"]
-
-_NAMES_AT_ONCE = 200
-_RECORDS_AT_ONCE = 100
-HANDLERS: dict[type[m.Request], Handler] = {}
-
-
-def _handles(kind: type[Any]) -> Callable[[Callable[[Service, Session, Any], None]], Callable[..., None]]:
-    def register(function: Callable[[Service, Session, Any], None]) -> Callable[..., None]:
-        HANDLERS[kind] = function
-        return function
-
-    return register
-
-
-def _done(service: Service, session: Session, request: Any) -> None:
-    service.finish(session, request, lambda: (m.Done(request.id), None, False))
-
 
 # --- the session ----------------------------------------------------------------------------------------------------
 
 
-@_handles(m.Hello)
+@handles(m.Hello)
 def _hello(service: Service, session: Session, request: m.Hello) -> None:
     if request.version != m.VERSION:
         raise RemoteProtocolError(f"this server speaks version {m.VERSION} of the protocol, not {request.version}")
@@ -70,7 +48,7 @@ def _hello(service: Service, session: Session, request: m.Hello) -> None:
     )
 
 
-@_handles(m.Clone)
+@handles(m.Clone)
 def _clone(service: Service, session: Session, request: m.Clone) -> None:
     try:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -86,24 +64,24 @@ def _clone(service: Service, session: Session, request: m.Clone) -> None:
     session.answer(m.Cloned(request.id), theirs.detach(), close_after=True)
 
 
-@_handles(m.Introduce)
+@handles(m.Introduce)
 def _introduce(service: Service, session: Session, request: m.Introduce) -> None:
-    _done(service, session, request)
+    done(service, session, request)
 
 
-@_handles(m.Cancel)
+@handles(m.Cancel)
 def _cancel(service: Service, session: Session, request: m.Cancel) -> None:
     for waiter in service.waiting.of(session):
         if waiter.request.id == request.request:
             service.waiting.remove(waiter)
     service.serve_waiters()
-    _done(service, session, request)
+    done(service, session, request)
 
 
 # --- arrays ---------------------------------------------------------------------------------------------------------
 
 
-@_handles(m.Create)
+@handles(m.Create)
 def _create(service: Service, session: Session, request: m.Create) -> None:
     fs, superblock = service.fs, service.superblock
     if request.size_bytes == 0:
@@ -178,13 +156,13 @@ def _granted(service: Service, session: Session, request_id: int, mapping: Mappi
     )
 
 
-@_handles(m.Get)
+@handles(m.Get)
 def _get(service: Service, session: Session, request: m.Get) -> None:
     inode = service.idle(namespace.lookup(service.superblock, request.path))
     _attach(service, session, request, inode)
 
 
-@_handles(m.Attach)
+@handles(m.Attach)
 def _attach_reference(service: Service, session: Session, request: m.Attach) -> None:
     _attach(service, session, request, service.idle(service.by_reference(request.file).inode))
 
@@ -213,7 +191,7 @@ def _attach(service: Service, session: Session, request: m.Get | m.Attach, inode
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
-@_handles(m.Open)
+@handles(m.Open)
 def _open(service: Service, session: Session, request: m.Open) -> None:
     fs = service.fs
     inode = namespace.find(service.superblock, request.path)
@@ -270,7 +248,7 @@ def _opened(service: Service, session: Session, request_id: int, file: OpenFile)
     )
 
 
-@_handles(m.OpenRef)
+@handles(m.OpenRef)
 def _open_reference(service: Service, session: Session, request: m.OpenRef) -> None:
     inode = service.idle(service.by_reference(request.file).inode)
     file = service.fs.reopen(inode, writable=request.writable)
@@ -279,26 +257,26 @@ def _open_reference(service: Service, session: Session, request: m.OpenRef) -> N
     )
 
 
-@_handles(m.Close)
+@handles(m.Close)
 def _close(service: Service, session: Session, request: m.Close) -> None:
     file = service.open_file(session, request.handle)
     del session.files[request.handle]
     service.release_file(file)
-    _done(service, session, request)
+    done(service, session, request)
 
 
-@_handles(m.Truncate)
+@handles(m.Truncate)
 def _truncate(service: Service, session: Session, request: m.Truncate) -> None:
     file = service.open_file(session, request.handle)
     inode = service.idle(file.inode)
     if request.size_bytes > inode.size_bytes and request.size_bytes % service.fs.page_bytes == 0 and file.writable:
         service.store.grow(service.store.file(inode), request.size_bytes)
     service.fs.truncate(file, request.size_bytes)
-    _done(service, session, request)
+    done(service, session, request)
     service.serve_waiters()
 
 
-@_handles(m.Fallocate)
+@handles(m.Fallocate)
 def _fallocate(service: Service, session: Session, request: m.Fallocate) -> None:
     file = service.open_file(session, request.handle)
     inode = service.idle(file.inode)
@@ -320,19 +298,19 @@ def _fallocate(service: Service, session: Session, request: m.Fallocate) -> None
     service.finish(session, request, lambda: (m.Done(request.id), None, False), undo)
 
 
-@_handles(m.PunchHole)
+@handles(m.PunchHole)
 def _punch_hole(service: Service, session: Session, request: m.PunchHole) -> None:
     file = service.open_file(session, request.handle)
     service.idle(file.inode)
     service.fs.punch_hole(file, request.offset_bytes, request.length_bytes)
-    _done(service, session, request)
+    done(service, session, request)
     service.serve_waiters()
 
 
 # --- mappings -------------------------------------------------------------------------------------------------------
 
 
-@_handles(m.Map)
+@handles(m.Map)
 def _map(service: Service, session: Session, request: m.Map) -> None:
     if request.access not in ("shared", "private", "read"):
         raise InvalidRequest(f"access {request.access!r}: 'shared', 'private' or 'read' was expected")
@@ -371,12 +349,12 @@ def _take_private(service: Service, mapping: Mapping) -> None:
         raise
 
 
-@_handles(m.Unmap)
+@handles(m.Unmap)
 def _unmap(service: Service, session: Session, request: m.Unmap) -> None:
     mapping = service.mapping(session, request.mapping)
     del session.mappings[request.mapping]
     service.release_mapping(mapping)
-    _done(service, session, request)
+    done(service, session, request)
 
 
 def _pages_of(mapping: Mapping, first: int, count: int) -> PageRange:
@@ -385,15 +363,15 @@ def _pages_of(mapping: Mapping, first: int, count: int) -> PageRange:
     return PageRange(first, first + count).shift(mapping.where.start)
 
 
-@_handles(m.Populate)
+@handles(m.Populate)
 def _populate(service: Service, session: Session, request: m.Populate) -> None:
     mapping = service.mapping(session, request.mapping)
     service.idle(mapping.inode)
     service.fs.touch(mapping, _pages_of(mapping, request.first_page, request.pages_count), write=request.write)
-    _done(service, session, request)
+    done(service, session, request)
 
 
-@_handles(m.Pin)
+@handles(m.Pin)
 def _pin(service: Service, session: Session, request: m.Pin) -> None:
     mapping = service.mapping(session, request.mapping)
     service.idle(mapping.inode)
@@ -407,127 +385,9 @@ def _pin(service: Service, session: Session, request: m.Pin) -> None:
     service.finish(session, request, answer, lambda: service.fs.unpin(pin))
 
 
-@_handles(m.Unpin)
+@handles(m.Unpin)
 def _unpin(service: Service, session: Session, request: m.Unpin) -> None:
     if request.pin not in session.pins:
         raise from_errno(errno.EBADF, f"this session has no pin {request.pin}")
     service.release_pin(session.pins.pop(request.pin))
-    _done(service, session, request)
-
-
-# --- names ----------------------------------------------------------------------------------------------------------
-
-
-@_handles(m.Unlink)
-def _unlink(service: Service, session: Session, request: m.Unlink) -> None:
-    inode = namespace.lookup(service.superblock, request.path)
-    service.fs.unlink(service.superblock, request.path)
-    _remember_name(service, inode, request.path)
-    _done(service, session, request)
-    service.serve_waiters()
-
-
-def _remember_name(service: Service, inode: Inode, path: str) -> None:
-    known = service.store.files.get(inode.number)
-    if known is not None:
-        known.last_name = "/".join(namespace.split_path(path))
-
-
-@_handles(m.Rename)
-def _rename(service: Service, session: Session, request: m.Rename) -> None:
-    victim = namespace.find(service.superblock, request.target)
-    service.fs.rename(service.superblock, request.source, request.target)
-    if victim is not None and victim.links == 0:
-        _remember_name(service, victim, request.target)
-    _done(service, session, request)
-    service.serve_waiters()
-
-
-@_handles(m.Link)
-def _link(service: Service, session: Session, request: m.Link) -> None:
-    service.fs.link(service.superblock, request.source, request.target)
-    _done(service, session, request)
-
-
-@_handles(m.Mkdir)
-def _mkdir(service: Service, session: Session, request: m.Mkdir) -> None:
-    service.fs.mkdir(service.superblock, request.path, mode=request.mode, uid=session.uid, gid=session.gid)
-    _done(service, session, request)
-
-
-@_handles(m.Rmdir)
-def _rmdir(service: Service, session: Session, request: m.Rmdir) -> None:
-    service.fs.rmdir(service.superblock, request.path)
-    _done(service, session, request)
-
-
-@_handles(m.Listdir)
-def _listdir(service: Service, session: Session, request: m.Listdir) -> None:
-    names = namespace.list_names(service.superblock, request.path)
-    after = request.after
-    names = [name for name in names if after is None or name > after]
-    session.answer(m.Listing(request.id, names[:_NAMES_AT_ONCE], len(names) > _NAMES_AT_ONCE))
-
-
-@_handles(m.Stat)
-def _stat(service: Service, session: Session, request: m.Stat) -> None:
-    if (request.path is None) == (request.handle is None):
-        raise InvalidRequest("either a path or an open file was expected")
-    if request.handle is not None:
-        inode = service.open_file(session, request.handle).inode
-    else:
-        inode = namespace.lookup(service.superblock, request.path or "")
-    session.answer(
-        m.StatReply(
-            request.id,
-            inode.number,
-            inode.mode | (stat_bits.S_IFDIR if inode.is_directory else stat_bits.S_IFREG),
-            inode.links,
-            inode.uid,
-            inode.gid,
-            inode.size_bytes,
-            inode.cache.pages,
-            inode.label,
-        )
-    )
-
-
-# --- the mount and the pool -------------------------------------------------------------------------------------------
-
-
-@_handles(m.Statvfs)
-def _statvfs(service: Service, session: Session, request: m.Statvfs) -> None:
-    s = service.superblock.statfs()
-    session.answer(m.StatvfsReply(request.id, s.block_bytes, s.blocks, s.blocks_free, s.inodes, s.inodes_free))
-
-
-@_handles(m.Meminfo)
-def _meminfo(service: Service, session: Session, request: m.Meminfo) -> None:
-    pool, superblock = service.fs.pool, service.superblock
-    available = service.fs.reservations.pages_obtainable(superblock.subpool) if superblock.attached else 0
-    session.answer(
-        m.MeminfoReply(
-            request.id,
-            pool.pages_total,
-            pool.pages_free,
-            pool.pages_reserved,
-            pool.pages_surplus,
-            available,
-            str(service.store.backing_got),
-            len(service.waiting),
-        )
-    )
-
-
-@_handles(m.Holders)
-def _holders(service: Service, session: Session, request: m.Holders) -> None:
-    only = None if request.path is None else namespace.lookup(service.superblock, request.path)
-    records = holder_records(service.superblock, service.sessions, service.store, service.waiting, only)
-    part = records[request.start : request.start + _RECORDS_AT_ONCE]
-    session.answer(m.HoldersReply(request.id, part, len(records) > request.start + _RECORDS_AT_ONCE))
-
-
-@_handles(m.Umount)
-def _umount(service: Service, session: Session, request: m.Umount) -> None:
-    service.fs.umount(service.superblock, lazy=request.lazy)
-    _done(service, session, request)
+    done(service, session, request)

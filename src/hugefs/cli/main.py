@@ -1,0 +1,81 @@
+"""The command ``hugefs``: finds the sub-command, turns errors into an exit status.
+
+Exit status: 0; 1 a check failed; 2 bad usage or input; 3 it cannot run here, and why.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from hugefs.errors import HugefsError, InvalidRequest, NotSupported
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="hugefs",
+    help="hugetlbfs in user space: files on huge pages, with exact quotas, that many processes map at once.",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+Json = Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")]
+
+
+@app.callback()
+def _root() -> None:
+    """Keep sub-commands sub-commands, also while there are few."""
+
+
+@app.command()
+def demo(
+    json: Json = False,
+    size: Annotated[
+        str | None, typer.Option(help="Size of the array, e.g. 256M. Default: by the memory there is.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 8,
+) -> None:
+    """The main job on a private server, in a minute, with the counters after every step."""
+    from hugefs.cli.demo import run_demo
+
+    raise typer.Exit(run_demo(as_json=json, size=size, workers=workers))
+
+
+@app.command()
+def bench(
+    json: Json = False,
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Rounds; the table shows medians.")] = 7,
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes and few rounds: does it run at all?")] = False,
+) -> None:
+    """Measured side by side, in one run, with what you would use instead."""
+    from hugefs.cli.bench import run_bench
+
+    raise typer.Exit(run_bench(as_json=json, rounds=rounds, quick=quick))
+
+
+def main() -> None:
+    """The console script."""
+    if not sys.platform.startswith("linux"):
+        sys.stderr.write("hugefs runs on Linux only: it is about the Linux kernel's huge pages.\n")
+        sys.exit(3)
+    try:
+        app()
+    except NotSupported as error:
+        sys.stderr.write(f"hugefs: cannot run here: {error.reason}\n")
+        sys.exit(3)
+    except InvalidRequest as error:
+        sys.stderr.write(f"hugefs: {error.reason}\n")
+        sys.exit(2)
+    except HugefsError as error:
+        sys.stderr.write(f"hugefs: {error}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nhugefs: interrupted\n")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
