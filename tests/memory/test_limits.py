@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -111,11 +112,36 @@ def test_the_refusal_says_amounts_and_which_limit(memory_group):
 
 
 def test_more_than_the_machine_has_is_refused():
-    """Not tried and then killed: refused, and nothing was taken."""
-    with MemoryFile.create("test", PAGE_BYTES, Backing.BASE, size_bytes=1 << 44) as file:
-        with pytest.raises(NoHugePages, match="the machine has"):
-            file.back(0, file.size_bytes)
-        assert os.fstat(file.fd).st_blocks == 0
+    """Not tried and then killed: refused, and nothing was taken. If this fails, the child is the first to be killed."""
+
+    def ask() -> None:
+        Path("/proc/self/oom_score_adj").write_text("1000")
+        with MemoryFile.create("test", PAGE_BYTES, Backing.BASE, size_bytes=1 << 44) as file:
+            with pytest.raises(NoHugePages, match="the machine has"):
+                file.back(0, file.size_bytes)
+            assert os.fstat(file.fd).st_blocks == 0
+
+    children.run(ask)
+
+
+def test_without_proc_the_machine_is_still_asked(monkeypatch):
+    """A sandbox without /proc: free memory comes from the kernel by sysconf, control groups are not to be seen."""
+    real_open = open
+    monkeypatch.setattr("hugefs.memory.cgroups.Path", lambda name: Path("/nonexistent" + str(name)))
+    monkeypatch.setattr(
+        "builtins.open",
+        lambda name, *rest, **more: real_open("/nonexistent" if name == "/proc/meminfo" else name, *rest, **more),
+    )
+
+    def ask() -> None:
+        Path("/proc/self/oom_score_adj").write_text("1000")
+        with MemoryFile.create("test", PAGE_BYTES, Backing.BASE, size_bytes=1 << 44) as file:
+            with pytest.raises(NoHugePages, match="the machine has"):
+                file.back(0, file.size_bytes)
+            file.back(0, 2 * PAGE_BYTES)
+            assert file.backed_bytes == 2 * PAGE_BYTES
+
+    children.run(ask)
 
 
 def test_require_says_reason_and_remedy(monkeypatch):

@@ -44,7 +44,8 @@ def huge_page_settings(
 ) -> Iterator[None]:
     """Hold the machine's lock, with ``pages`` in the pool of ``page_bytes``; everything is as before afterwards.
 
-    None leaves a setting alone. ``shmem_enabled``: a word the kernel offers there ("never", "advise", "deny", …).
+    Not to be nested: the inner one would wait for the outer one forever. None leaves a setting alone.
+    ``shmem_enabled``: a word the kernel offers there ("never", "advise", "deny", …).
     Raises CannotRunHere: not root, no such pages in this kernel, not enough contiguous memory.
     """
     if os.geteuid() != 0:
