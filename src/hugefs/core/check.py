@@ -51,14 +51,11 @@ def check_at_rest(fs: Filesystem) -> None:
 def dump(fs: Filesystem) -> str:
     """Everything the books say, for a person to read."""
     pool = fs.pool
-    lines = [
-        f"pool total={pool.pages_total} free={pool.pages_free} reserved={pool.pages_reserved}"
-        f" surplus={pool.pages_surplus} overcommit={pool.pages_overcommit}"
-    ]
-    lines += [
-        f"subpool max={s.pages_max} min={s.pages_min} used={s.pages_used} reserved={s.pages_reserved} mounted={s.mounted}"
-        for s in fs.subpools
-    ]
+    counters = f"total={pool.pages_total} free={pool.pages_free} reserved={pool.pages_reserved}"
+    lines = [f"pool {counters} surplus={pool.pages_surplus} overcommit={pool.pages_overcommit}"]
+    for subpool in fs.subpools:
+        limits = f"max={subpool.pages_max} min={subpool.pages_min} mounted={subpool.mounted}"
+        lines.append(f"subpool {limits} used={subpool.pages_used} reserved={subpool.pages_reserved}")
     for superblock in fs.superblocks:
         lines.append(f"mount {superblock.name} attached={superblock.attached} users={superblock.users}")
         for inode in superblock.inodes.values():
@@ -69,10 +66,9 @@ def dump(fs: Filesystem) -> str:
 
 
 def _dump_inode(inode: Inode) -> list[str]:
-    lines = [
-        f"  inode {inode.number} {inode.kind.value} links={inode.links} opens={inode.opens}"
-        f" size={inode.size_bytes} promised={inode.reserve_map.entries!r} cached={inode.cache.runs()}"
-    ]
+    counts = f"links={inode.links} opens={inode.opens} size={inode.size_bytes}"
+    pages = f"promised={inode.reserve_map.entries!r} cached={inode.cache.runs()}"
+    lines = [f"  inode {inode.number} {inode.kind.value} {counts} {pages}"]
     lines += [
         f"    mapping {mapping.parts!r} private={mapping.private} owner={mapping.owns_reserve}"
         f" pages={mapping.pages.runs()} lost={mapping.reserve_lost}"
@@ -129,7 +125,9 @@ def _used_is_what_was_granted(fs: Filesystem) -> bool:
 
 @_invariant("I5", "the pool holds for a mount's minimum exactly what is not in use of it: max(0, min - used)")
 def _minimum_is_held_once(fs: Filesystem) -> bool:
-    return all(s.pages_reserved == max(0, (s.pages_min or 0) - s.pages_used) for s in fs.subpools)
+    return all(
+        s.pages_asked == 0 and s.pages_reserved == max(0, (s.pages_min or 0) - s.pages_used) for s in fs.subpools
+    )
 
 
 @_invariant("I6", "every promise has a page: reserved is at most free")

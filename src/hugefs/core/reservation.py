@@ -71,6 +71,7 @@ class Reservations:
         except NoHugePages:
             self._uncharge(subpool, pages, promised=pages - from_pool)
             raise
+        self._granted(subpool, from_pool)
 
     def unpromise(self, subpool: Subpool | None, pages: int) -> None:
         """Take back promises that were not used. Linux: hugepage_subpool_put_pages, hugetlb_acct_memory(-)."""
@@ -84,6 +85,15 @@ class Reservations:
         """
         checkpoint("reserve map")
         self.unpromise(subpool, reserve_map.remove(where) - freed)
+
+    def _granted(self, subpool: Subpool | None, pages: int) -> None:
+        """The pool has granted what the mount was charged for."""
+        if subpool and pages:
+            checkpoint("subpool")
+            unneeded = subpool.granted(pages)
+            if unneeded:
+                checkpoint("pool")
+                self.pool.unreserve(unneeded)
 
     def _uncharge(self, subpool: Subpool | None, pages: int, promised: int) -> None:
         checkpoint("subpool")
@@ -101,7 +111,11 @@ class Reservations:
         Linux: alloc_hugetlb_folio, once per page.
         """
         runs: list[tuple[PageRange, PageRange]] = []
-        for run, promised in reserve_map.runs_by_promise(where) if reserve_map else [(where, False)]:
+        while where.pages:
+            run, promised = where, False
+            if reserve_map:
+                checkpoint("reserve map")
+                run, promised = reserve_map.first_run(where)
             obtainable = run.pages if promised else min(run.pages, self.pages_obtainable(subpool))
             part = PageRange(
                 run.start, run.start + max(obtainable, 1)
@@ -112,6 +126,7 @@ class Reservations:
                 return Allocation(runs, shortage)
             if part.end < run.end:
                 return Allocation(runs, self._shortage(subpool, run.end - part.end))
+            where = PageRange(part.end, where.end)
         return Allocation(runs, None)
 
     def pages_obtainable(self, subpool: Subpool | None) -> int:
@@ -124,10 +139,7 @@ class Reservations:
     def _allocate_run(
         self, reserve_map: ReserveMap | None, subpool: Subpool | None, where: PageRange, promised: bool
     ) -> PageRange:
-        plan = None
-        if reserve_map:
-            checkpoint("reserve map")
-            plan = reserve_map.plan_add(where)
+        plan = reserve_map.plan_add(where) if reserve_map else None
         try:
             if promised:
                 checkpoint("pool")
@@ -157,6 +169,7 @@ class Reservations:
             raise
         if pages > from_pool:
             self.pool.take_promised(pages - from_pool)
+        self._granted(subpool, from_pool)
 
     def _shortage(self, subpool: Subpool | None, pages: int) -> NoHugePages:
         available = self.pages_obtainable(subpool)
@@ -171,15 +184,12 @@ class Reservations:
         return sum(run.pages for run, _ in freed)
 
     def _free_run(self, pages: int, page: HugePage) -> None:
-        """The pages go back to the pool, the charge to the quota they point to. Linux: free_huge_folio."""
-        if page.restore_reserve:
-            unneeded = 0  # the promise is back: the quota stays charged, for the promise instead of the page
-        elif page.subpool is None:
-            unneeded = pages
-        else:
-            checkpoint("subpool")
-            unneeded = page.subpool.put_pages(pages)
+        """The pages go back to the pool, the charge to the quota they point to. Linux: free_huge_folio.
+
+        With a quota they come back with a promise each, and the quota says afterwards which of those nobody needs: so a
+        minimum never hands out a promise that the pool does not know yet. (Linux asks the quota first.)
+        """
         checkpoint("pool")
-        self.pool.give_back(pages, promised=max(0, pages - unneeded))
-        if unneeded > pages:  # it was the last page of an unmounted file system: its minimum goes too
-            self.pool.unreserve(unneeded - pages)
+        self.pool.give_back(pages, promised=pages if page.subpool or page.restore_reserve else 0)
+        if page.subpool and not page.restore_reserve:  # restored: the quota stays charged, for the promise now
+            self.unpromise(page.subpool, pages)

@@ -62,11 +62,12 @@ class ReserveMap:
         """How many entries there are."""
         return self.entries.count(where)
 
-    def runs_by_promise(self, where: PageRange) -> list[tuple[PageRange, bool]]:
-        """``where`` as runs in order, each with whether an untaken page of it has a promise."""
-        entered = [(run, True) for run, _ in self.entries.runs(where)]
-        missing = [(gap, False) for gap in self.entries.gaps(where)]
-        return [(run, self._is_promise(entry)) for run, entry in sorted(entered + missing)]
+    def first_run(self, where: PageRange) -> tuple[PageRange, bool]:
+        """The pages at the beginning of ``where`` that are alike, and whether an untaken one of them has a promise."""
+        run, _ = next(self.entries.runs(where), (PageRange(where.end, where.end), True))
+        if run.start > where.start:
+            return PageRange(where.start, run.start), self._is_promise(False)
+        return run, self._is_promise(True)
 
     def _is_promise(self, entry: bool) -> bool:
         raise AssertionError("which it is, the two kinds of map say")
