@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import time
@@ -86,11 +87,24 @@ def test_what_cannot_be_had_is_said_and_undone(monkeypatch):
     with pytest.raises(CannotRunHere, match="no /sys"), huge_page_settings(1, page_bytes=3 << 20):
         raise AssertionError("never reached")
     # Asking for more than the machine has would take all memory from everybody else for a moment; so it is acted.
-    written = settings._read_setting
-    monkeypatch.setattr(settings, "_read_setting", lambda path: str(min(1, int(written(path)))))
-    with pytest.raises(CannotRunHere, match="3 wanted, the kernel gave 1"), huge_page_settings(3):
+    read = settings._read_setting
+    total = before.pages_total
+    monkeypatch.setattr(settings, "_read_setting", lambda path: str(max(total, int(read(path)) - 1)))
+    with pytest.raises(CannotRunHere, match="wanted, the kernel gave"), huge_page_settings(total + 3):
         raise AssertionError("never reached")
     monkeypatch.undo()
+    assert settled() == before
+
+
+def test_pages_still_in_use_do_not_stay_for_good():
+    """A page in use when its pool shrinks becomes surplus and counts in nr_hugepages; it must go in the end."""
+    before = settled()
+    with huge_page_settings(before.pages_total + 1):
+        pages = mmap.mmap(-1, PAGE_BYTES, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | 0x40000)
+        pages[0] = 1
+    with huge_page_settings(before.pages_total + 3):
+        pass
+    pages.close()
     assert settled() == before
 
 

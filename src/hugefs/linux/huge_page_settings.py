@@ -118,6 +118,9 @@ def _sigterm_as_exit() -> Iterator[None]:
 def _read_setting(path: Path) -> str:
     try:
         text = path.read_text().strip()
+        if path.name == "nr_hugepages":
+            # Reading counts surplus pages too, writing means those without: put back as read, they would stay forever.
+            return str(int(text) - int((path.parent / "surplus_hugepages").read_text()))
     except OSError as error:
         raise CannotRunHere(f"this kernel has no {path}: {error.strerror}") from error
     # A choice shows all words with the chosen one in brackets, a number is just that.
