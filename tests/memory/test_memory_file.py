@@ -280,8 +280,12 @@ def test_requests_that_make_no_sense_are_refused():
     with pytest.raises(InvalidRequest):
         MemoryFile.create("test", PAGE_BYTES, Backing.BASE, size_bytes=1)
     file = file_of(2, Backing.BASE)
-    for offset, length in ((1, PAGE_BYTES), (0, 5), (0, 0), (-PAGE_BYTES, PAGE_BYTES), (PAGE_BYTES, 2 * PAGE_BYTES)):
-        for call in (file.back, file.drop, file.clear):
+    for call in (file.back, file.drop):
+        for offset, length in ((1, PAGE_BYTES), (0, 5)):
+            with pytest.raises(InvalidRequest):
+                call(offset, length)
+    for call in (file.back, file.drop, file.clear):
+        for offset, length in ((0, 0), (-PAGE_BYTES, PAGE_BYTES), (PAGE_BYTES, 2 * PAGE_BYTES)):
             with pytest.raises(InvalidRequest):
                 call(offset, length)
     assert file.backed_bytes == 0
@@ -301,3 +305,16 @@ def test_every_descriptor_is_close_on_exec(backing):
         if fd is not None:
             assert not os.get_inheritable(fd)
             os.close(fd)
+
+
+def test_clear_takes_any_bytes(backing):
+    """A hole need not end where a page ends: what it covers of a page becomes zero, and nothing else."""
+    with file_of(2, backing) as file:
+        file.back(0, 2 * PAGE_BYTES)
+        with mmap.mmap(file.fd, 2 * PAGE_BYTES) as pages:
+            pages[:] = b"x" * (2 * PAGE_BYTES)
+            file.clear(PAGE_BYTES - 5, 10)
+            file.clear(3, 1)
+            assert pages[PAGE_BYTES - 6 : PAGE_BYTES + 6] == b"x" + bytes(10) + b"x"
+            assert pages[2:5] == b"x\0x"
+            assert pages[:].count(0) == 11

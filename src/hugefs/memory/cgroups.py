@@ -33,7 +33,7 @@ def group_directories(controller: str) -> list[Path]:
     """
     try:
         groups = Path("/proc/self/cgroup").read_text().splitlines()
-        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+        mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if " - cgroup" in line]
     except OSError:
         return []
     found = []

@@ -110,23 +110,23 @@ def _machine_room() -> list[Room]:
 def _group_rooms() -> list[Room]:
     rooms = []
     for directory in group_directories("memory"):
-        cache_bytes = _reclaimable_bytes(directory)
         for limit_name, usage_name in (
             ("memory.max", "memory.current"),
             ("memory.high", "memory.current"),
             ("memory.limit_in_bytes", "memory.usage_in_bytes"),
             ("memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes"),
         ):
-            limit, usage = read_number(directory / limit_name), read_number(directory / usage_name)
+            limit = read_number(directory / limit_name)
+            usage = None if limit is None else read_number(directory / usage_name)
             if limit is None or usage is None:
-                continue
+                continue  # most groups have no limit, and then nothing else of them needs to be read
             # The kernel counts a group's usage in batches of 64 base pages per CPU, hence never an exact fit.
             margin = min(256 * _MIB, max(8 * _MIB, limit // 32))
             text = (
                 f"{directory / limit_name} is {say_bytes(limit)}, {say_bytes(usage)} are in use, "
                 f"{say_bytes(margin)} stay free"
             )
-            rooms.append(Room(limit - usage + cache_bytes - margin, text))
+            rooms.append(Room(limit - usage + _reclaimable_bytes(directory) - margin, text))
     return rooms
 
 
