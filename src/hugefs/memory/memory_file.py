@@ -172,12 +172,12 @@ class MemoryFile:
             self._not_huge.remove(offset, offset + length)
 
     def clear(self, offset: int, length: int) -> None:
-        """Make what is backed of a range read as zeros. It stays backed throughout.
+        """Make what is backed of a range read as zeros; any bytes, not only whole pages. It stays backed throughout.
 
         Raises BusError where somebody with a writable descriptor took a page away and the kernel has no other.
         """
         with self._lock:
-            self._check_range(offset, length)
+            self._check_inside(offset, length)
             for start, end in self._backed.inside(offset, offset + length):
                 if self._wanted is Backing.HUGETLB:
                     self._clear_mapped(start, end)
@@ -216,10 +216,13 @@ class MemoryFile:
         return f"<MemoryFile fd={self._fd} {self._size_bytes} bytes, {self.backed_bytes} backed by {self.backing}>"
 
     def _check_range(self, offset: int, length: int) -> None:
-        if self._fd < 0:
-            raise ClosedError("this memory file is closed")
+        self._check_inside(offset, length)
         if offset % self._page_bytes or length % self._page_bytes:
             raise InvalidRequest(f"[{offset}, +{length}) does not lie on pages of {self._page_bytes} bytes")
+
+    def _check_inside(self, offset: int, length: int) -> None:
+        if self._fd < 0:
+            raise ClosedError("this memory file is closed")
         if offset < 0 or length <= 0 or offset + length > self._size_bytes:
             raise InvalidRequest(f"[{offset}, +{length}) is not within the file's {self._size_bytes} bytes")
 
@@ -254,15 +257,18 @@ class MemoryFile:
     def _clear_mapped(self, start: int, end: int) -> None:
         zeros = _open_zeros()
         try:
-            for at, length in _steps(start, end, self._page_bytes):
-                with window(self.fd, at, length, self._page_bytes) as address:
-                    done = 0
-                    while done < length:
-                        done += _libc.read_into(zeros, address + done, length - done)
+            for page_start, length in _steps(*self._pages_around(start, end), self._page_bytes):
+                with window(self.fd, page_start, length, self._page_bytes) as address:
+                    at, stop = max(start, page_start), min(end, page_start + length)
+                    while at < stop:
+                        at += _libc.read_into(zeros, address + at - page_start, stop - at)
         except OSError as error:
             raise refused(error, f"clearing [{start}, {end})") from error
         finally:
             os.close(zeros)
+
+    def _pages_around(self, start: int, end: int) -> tuple[int, int]:
+        return start // self._page_bytes * self._page_bytes, -(-end // self._page_bytes) * self._page_bytes
 
     def _clear_by_write(self, start: int, end: int) -> None:
         # Writing needs no page faults: 55 ms for 256 MiB of base pages, where storing through a mapping takes 143 ms.

@@ -105,12 +105,12 @@ def _refuse(session: object, error: Exception) -> None:
 
     assert isinstance(session, Session)
     select.select([session.socket], [], [], 30)
-    request = session.receive()
+    received = session.receive()
     reason = getattr(error, "reason", str(error))
     number = getattr(error, "errno", None) or 12
     session.answer(
         Failure(
-            request.id if request else 0,
+            received[1].id if received else 0,
             number,
             reason[:4000],
             wanted=getattr(error, "wanted", None),

@@ -128,7 +128,7 @@ def _shortage(service: Service, pages: int) -> NoHugePages | None:
     """Why a new file of so many pages cannot be had now, None if it can."""
     superblock = service.superblock
     available = service.fs.reservations.pages_obtainable(superblock.subpool)
-    waiting = len(service.waiting)
+    waiting = 0 if service.served else len(service.waiting)
     if pages <= available and not waiting:
         return None
     reason = f"mount {superblock.name}: {pages} pages wanted, {available} of {superblock.options.pages_max} available"

@@ -1,8 +1,11 @@
 """The loop: one thread that waits for sockets and for memory that is ready, and hands requests to the service.
 
-Rule 1: one request at a time, one of each session in turn, so that a flood of one client is no standstill for others.
+Rule 1: one request at a time, one of each session in turn, so that a flood of one client is no standstill for others;
+        in the order in which they were sent (the kernel stamps them).
 Rule 2: nothing here blocks: every socket is non-blocking, a client that does not read is not read from either.
 Rule 3: without sessions there is no reason to be: a private server ends with its last user.
+Rule 4: what is given back, and the end of a session, is done before any request that came in the same moment. Who asks
+        after he saw another process let go, or end, finds its pages free.
 """
 
 from __future__ import annotations
@@ -17,12 +20,13 @@ import time
 from hugefs.errors import RemoteProtocolError
 from hugefs.server.service import Service
 from hugefs.server.session import Session, peer_of
-from hugefs.wire.messages import Failure
+from hugefs.wire.messages import Close, Failure, Request, Unmap, Unpin
 
 __all__ = ["Loop"]
 
 log = logging.getLogger("hugefs.server")
 _ACCEPT_AGAIN_SECONDS = 0.2
+_GIVEN_BACK_AT_ONCE = 256
 
 
 class Loop:
@@ -52,13 +56,17 @@ class Loop:
                 self._accept_all()  # who connected at the last moment still counts
                 if not service.sessions:
                     return
+            requests: list[tuple[int, Session, Request]] = []
             for key, events in self._selector.select(self._timeout()):
                 if isinstance(key.data, Session):
-                    self._serve(key.data, events)
+                    requests += self._take(key.data, events)
                 elif key.data is None:
                     self._accept_all()
                 else:
                     key.data()
+            requests.sort(key=lambda item: item[0])
+            for _, session, request in requests:
+                self._serve(session, request)
             self._after_events()
 
     def close(self) -> None:
@@ -84,23 +92,40 @@ class Loop:
         deadlines = [d for d in (self.service.waiting.earliest_deadline, self._accept_again) if d is not None]
         return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
 
-    def _serve(self, session: Session, events: int) -> None:
+    def _take(self, session: Session, events: int) -> list[tuple[int, Session, Request]]:
+        """The next request of a session; what it gives back on the way, and its end, are done at once (rule 4)."""
         if events & selectors.EVENT_WRITE:
             session.flush()
-        if events & selectors.EVENT_READ and not session.has_outgoing:
-            try:
-                request = session.receive()
-                if request is not None:
-                    self.service.dispatch(session, request)
-            except EOFError:
-                self._end(session)
-                return
-            except RemoteProtocolError as error:
-                log.info("pid %d: %s", session.pid, error)
-                session.answer(Failure(0, errno.EPROTO, str(error)[:500]))
-                self._end(session)
-                return
-        self._watch(session)
+            self._watch(session)
+        if session.has_outgoing:
+            return []
+        try:
+            for _ in range(_GIVEN_BACK_AT_ONCE):
+                received = session.receive()
+                if received is None:
+                    return []
+                sent, request = received
+                if request.id or not isinstance(request, Unmap | Close | Unpin):
+                    return [(sent, session, request)]
+                self.service.dispatch(session, request)
+        except EOFError:
+            self._end(session)
+        except RemoteProtocolError as error:
+            self._hang_up(session, error)
+        return []
+
+    def _serve(self, session: Session, request: Request) -> None:
+        try:
+            self.service.dispatch(session, request)
+        except RemoteProtocolError as error:
+            self._hang_up(session, error)
+        else:
+            self._watch(session)
+
+    def _hang_up(self, session: Session, error: RemoteProtocolError) -> None:
+        log.info("pid %d: %s", session.pid, error)
+        session.answer(Failure(0, errno.EPROTO, str(error)[:500]))
+        self._end(session)
 
     def _watch(self, session: Session) -> None:
         """A session with unread answers is written to; any other is read from."""

@@ -69,6 +69,7 @@ class Service:
         self.sessions: dict[Session, None] = {}
         self.new_sessions: list[Session] = []  # clones that the loop has not seen yet
         self.waiting = WaitingList()
+        self.served: Create | None = None  # a request from the queue, while its turn has come
         self._handlers = handlers
         self._verify = verify
 
@@ -271,7 +272,9 @@ class Service:
             if self.fs.reservations.pages_obtainable(self.superblock.subpool) < waiter.pages:
                 return
             self.waiting.remove(waiter)
+            self.served = waiter.request
             self.dispatch(waiter.session, waiter.request)
+            self.served = None
 
     def wait_for_pages(self, session: Session, request: Create, pages: int) -> None:
         """Queue a request."""

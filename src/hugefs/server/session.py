@@ -8,6 +8,7 @@ Rule 3: nothing waits for a client: what the socket does not take is kept, and u
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from collections import deque
@@ -22,6 +23,9 @@ from hugefs.wire.messages import MESSAGE_BYTES_MAX, Reply, Request
 __all__ = ["Session", "peer_of"]
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
+_TIMESPEC = struct.Struct("2q")  # struct timespec
+_SO_TIMESTAMPNS = 35  # asm-generic/socket.h; the socket module does not have it
+_ANCILLARY_BYTES = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(_TIMESPEC.size)
 
 
 def peer_of(sock: socket.socket) -> tuple[int, int, int]:
@@ -38,6 +42,8 @@ class Session:
 
     def __init__(self, sock: socket.socket, pid: int, uid: int, gid: int) -> None:
         sock.setblocking(False)
+        with contextlib.suppress(OSError):  # without it, requests of one moment are served in any order
+            sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self.socket = sock
         self.pid = pid
         self.uid = uid
@@ -67,13 +73,14 @@ class Session:
 
     # --- messages -------------------------------------------------------------------------------------------------
 
-    def receive(self) -> Request | None:
-        """The next request; None where none has come. Raises EOFError at the end, RemoteProtocolError for nonsense."""
+    def receive(self) -> tuple[int, Request] | None:
+        """The next request and when it was sent (nanoseconds); None where none has come.
+
+        Raises EOFError at the end, RemoteProtocolError for nonsense.
+        """
         try:
-            if self.introduced:
-                packet = self.socket.recv(MESSAGE_BYTES_MAX + 1)
-            else:
-                packet = self._receive_with_credentials()
+            # Descriptors that a client sends along find no room, and the kernel drops them.
+            packet, ancillary, _, _ = self.socket.recvmsg(MESSAGE_BYTES_MAX + 1, _ANCILLARY_BYTES)
         except (BlockingIOError, InterruptedError):
             return None
         except OSError as error:
@@ -82,17 +89,21 @@ class Session:
             raise EOFError("closed by the client")
         if len(packet) > MESSAGE_BYTES_MAX:
             raise RemoteProtocolError(f"a message of more than {MESSAGE_BYTES_MAX} bytes")
-        return decode_request(packet)
-
-    def _receive_with_credentials(self) -> bytes:
-        # Room for the credentials only: descriptors that a client sends along do not fit, and the kernel drops them.
-        packet, ancillary, _, _ = self.socket.recvmsg(MESSAGE_BYTES_MAX + 1, socket.CMSG_SPACE(_CREDENTIALS.size))
+        sent = 0
         for level, kind, data in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS and len(data) >= _CREDENTIALS.size:
-                self.pid, self.uid, self.gid = _CREDENTIALS.unpack(data[: _CREDENTIALS.size])
-                self.introduced = True
-                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
-        return packet
+            if level != socket.SOL_SOCKET:
+                continue
+            if kind == _SO_TIMESTAMPNS and len(data) == _TIMESPEC.size:
+                seconds, nanoseconds = _TIMESPEC.unpack(data)
+                sent = seconds * 1_000_000_000 + nanoseconds
+            elif kind == socket.SCM_CREDENTIALS and not self.introduced and len(data) == _CREDENTIALS.size:
+                self._introduce(*_CREDENTIALS.unpack(data))
+        return sent, decode_request(packet)
+
+    def _introduce(self, pid: int, uid: int, gid: int) -> None:
+        self.pid, self.uid, self.gid = pid, uid, gid
+        self.introduced = True
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
 
     def answer(self, reply: Reply, descriptor: int | None = None, *, close_after: bool = False) -> None:
         """Send, or keep until the socket takes it. ``descriptor`` stays the caller's unless ``close_after``."""

@@ -11,6 +11,7 @@ Rule 4: files that are gone give their memory back in a thread of its own; who f
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import secrets
 import threading
@@ -27,6 +28,8 @@ from hugefs.memory.backing import Backing
 from hugefs.memory.memory_file import MemoryFile
 
 __all__ = ["FileMemory", "Refusal", "Store"]
+
+log = logging.getLogger("hugefs.server")
 
 # What is done at once takes about half a millisecond at most (bench/ has the figures): pages of each backing.
 _PAGES_AT_ONCE = {Backing.HUGETLB: 4, Backing.THP: 1, Backing.BASE: 1}
@@ -192,7 +195,7 @@ class Store:
 
     def _work(self, effects: Iterable[Effect]) -> list[Refusal]:
         """Each effect on its own: where one page cannot be had, the others still can."""
-        refusals = []
+        refusals: list[Refusal] = []
         for effect in effects:
             file = self.files.get(effect.inode)
             if file is None:
@@ -200,13 +203,18 @@ class Store:
             try:
                 self._carry_out_one(file, effect)
             except HugefsError as error:
-                if isinstance(effect, Back):
-                    refusals.append(Refusal(effect.inode, effect.pages, error))
+                self._failed(effect, error, refusals)
             except OSError as error:
-                if isinstance(effect, Back):
-                    reason = f"memory could not be made ready: {error.strerror}"
-                    refusals.append(Refusal(effect.inode, effect.pages, from_errno(error.errno or errno.EIO, reason)))
+                reason = f"memory could not be made ready: {error.strerror}"
+                self._failed(effect, from_errno(error.errno or errno.EIO, reason), refusals)
         return refusals
+
+    def _failed(self, effect: Effect, error: HugefsError, refusals: list[Refusal]) -> None:
+        """What cannot be backed is refused; what cannot be cleared or dropped stays, and somebody should know."""
+        if isinstance(effect, Back):
+            refusals.append(Refusal(effect.inode, effect.pages, error))
+        else:
+            log.error("%s could not be carried out: %s", effect, error)
 
     def _carry_out_one(self, file: FileMemory, effect: Effect) -> None:
         if isinstance(effect, Back):
