@@ -73,8 +73,8 @@ def test_a_session_that_dies_while_its_file_is_made_ready_leaves_nothing(client:
         if random.random() < 0.5:  # noqa: S311  sometimes before, sometimes while
             time.sleep(random.random() * 0.01)  # noqa: S311
         other.close()
-        while client.get(m.Holders).records != []:  # "named": it had been granted before, and its name keeps it
-            if client.get(m.Holders).records[0].how == "named":
+        while records := client.get(m.Holders).records:
+            if records[0].how == "named":  # it had been granted before, and its name keeps it
                 client.get(m.Unlink, "big")
         assert client.free() == 16
 

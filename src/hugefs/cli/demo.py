@@ -78,12 +78,7 @@ class Demo:
         self._mount = hugefs.mount((array_pages + array_pages // 2 + 8) * _PAGE)
         self._total = self._mount.meminfo().pages_total
         self._result_pages = 0
-        report.facts |= {
-            "backing": self._mount.backing,
-            "page_bytes": _PAGE,
-            "pages_total": self._total,
-            "workers": workers,
-        }
+        report.facts |= {"backing": self._mount.backing, "page_bytes": _PAGE, "pages_total": self._total}
 
     def run(self) -> None:
         """All steps, the counters after each."""
@@ -99,9 +94,9 @@ class Demo:
             ("the I/O completes", self._io_completes),
         ]
         self.report.say(
-            """hugefs is hugetlbfs in user space: files on huge pages, with exact quotas, that many processes map at once.
-            A page lives exactly as long as something uses it: its file, a mapping, an I/O in flight. Watch the four
-            counters that Linux shows in /proc/meminfo; hugefs keeps the same ones for its mount, and they must be exact
+            """hugefs is hugetlbfs in user space: files on huge pages, with exact quotas, that many processes map at
+            once. A page lives exactly as long as something uses it: its file, a mapping, an I/O in flight. Watch
+            the four counters that Linux shows in /proc/meminfo; hugefs keeps the same ones for its mount, and they must be exact
             after every step."""
         )
         for number, (title, step) in enumerate(steps, 1):
@@ -173,7 +168,7 @@ class Demo:
     def _over_the_quota(self) -> int:
         free = self._mount.meminfo().pages_available
         self.report.say(
-            f"""{free} pages are left. A request for one more is refused at once, before anything is taken, as an OSError
+            f"""{free} pages are left. A request for one more is refused at once, before anything is taken: an OSError
             with the kernel's errno (ENOMEM), and it says who holds the rest."""
         )
         try:

@@ -161,7 +161,7 @@ def _references_are_places(fs: Filesystem) -> bool:
     def add(frames: PageRange, which: int) -> None:
         for gap in places.gaps(frames):
             places.put(gap, (0, 0, 0))
-        for run, counts in list(places.runs(frames)):
+        for run, counts in places.runs(frames):
             more = [count + (position == which) for position, count in enumerate(counts)]
             places.put(run, (more[0], more[1], more[2]))
 

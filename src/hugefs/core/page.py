@@ -72,7 +72,7 @@ class Memmap:
 
     def runs(self, frames: PageRange | None = None) -> list[tuple[PageRange, HugePage]]:
         """What is known, run by run."""
-        return list(self._pages.runs(frames))
+        return self._pages.runs(frames)
 
     def gaps(self, frames: PageRange) -> list[PageRange]:
         """Which of these pages have been freed."""
@@ -127,7 +127,7 @@ class Memmap:
         return freed
 
     def _known(self, frames: PageRange) -> list[tuple[PageRange, HugePage]]:
-        runs = list(self._pages.runs(frames))
+        runs = self._pages.runs(frames)
         if sum(run.pages for run, _ in runs) != frames.pages:
             raise InvariantError(f"a page of frames {frames.start}..{frames.end} was used after it was freed")
         return runs

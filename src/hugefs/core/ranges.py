@@ -8,7 +8,6 @@ Rule 2: neighbouring runs of a RangeMap with equal values are one run. So the nu
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
 from typing import Generic, NamedTuple, TypeVar
 
 __all__ = ["PageRange", "RangeMap"]
@@ -59,18 +58,27 @@ class RangeMap(Generic[V]):
         i = bisect_right(self._starts, index) - 1
         return self._values[i] if i >= 0 and index < self._ends[i] else None
 
-    def runs(self, within: PageRange | None = None) -> Iterator[tuple[PageRange, V]]:
-        """The runs in order, cut to ``within``. The map must not change meanwhile; take a list where it does."""
+    def runs(self, within: PageRange | None = None) -> list[tuple[PageRange, V]]:
+        """The runs in order, cut to ``within``."""
         if within is None:
-            for start, end, value in zip(self._starts, self._ends, self._values, strict=True):
-                yield PageRange(start, end), value
-            return
-        if within.end <= within.start:
-            return
+            return list(zip(map(PageRange, self._starts, self._ends), self._values, strict=True))
+        first, end = within
+        found: list[tuple[PageRange, V]] = []
+        if end <= first:
+            return found
+        for i in range(bisect_right(self._ends, first), len(self._starts)):
+            start, stop = self._starts[i], self._ends[i]
+            if start >= end:
+                break
+            found.append((PageRange(max(start, first), min(stop, end)), self._values[i]))
+        return found
+
+    def first(self, within: PageRange) -> PageRange | None:
+        """The first run in ``within``, cut to it; None where there is none."""
         i = bisect_right(self._ends, within.start)
-        while i < len(self._starts) and self._starts[i] < within.end:
-            yield PageRange(max(self._starts[i], within.start), min(self._ends[i], within.end)), self._values[i]
-            i += 1
+        if i == len(self._starts) or self._starts[i] >= within.end or within.end <= within.start:
+            return None
+        return PageRange(max(self._starts[i], within.start), min(self._ends[i], within.end))
 
     def gaps(self, within: PageRange) -> list[PageRange]:
         """The parts of ``within`` that have no value."""
@@ -106,7 +114,7 @@ class RangeMap(Generic[V]):
 
     def remove(self, where: PageRange) -> list[tuple[PageRange, V]]:
         """Take out every page of ``where``; returns the runs that were there."""
-        removed = list(self.runs(where))
+        removed = self.runs(where)
         if removed:
             self._cut(where.start)
             self._cut(where.end)

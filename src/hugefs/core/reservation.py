@@ -117,9 +117,7 @@ class Reservations:
                 checkpoint("reserve map")
                 run, promised = reserve_map.first_run(where)
             obtainable = run.pages if promised else min(run.pages, self.pages_obtainable(subpool))
-            part = PageRange(
-                run.start, run.start + max(obtainable, 1)
-            )  # 1: let the refusal come from where it is decided
+            part = PageRange(run.start, run.start + max(obtainable, 1))  # 1: the refusal comes from who decides it
             try:
                 runs.append((part, self._allocate_run(reserve_map, subpool, part, promised)))
             except NoHugePages as shortage:

@@ -64,10 +64,12 @@ class ReserveMap:
 
     def first_run(self, where: PageRange) -> tuple[PageRange, bool]:
         """The pages at the beginning of ``where`` that are alike, and whether an untaken one of them has a promise."""
-        run, _ = next(self.entries.runs(where), (PageRange(where.end, where.end), True))
-        if run.start > where.start:
-            return PageRange(where.start, run.start), self._is_promise(False)
-        return run, self._is_promise(True)
+        entered = self.entries.first(where)
+        if entered is None:
+            return where, self._is_promise(False)
+        if entered.start > where.start:
+            return PageRange(where.start, entered.start), self._is_promise(False)
+        return entered, self._is_promise(True)
 
     def _is_promise(self, entry: bool) -> bool:
         raise AssertionError("which it is, the two kinds of map say")

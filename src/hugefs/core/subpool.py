@@ -56,7 +56,7 @@ class Subpool:
         return pages - from_minimum
 
     def granted(self, pages: int) -> int:
-        """The pool has granted them. Returns how many promises it may drop: others may have filled the minimum since."""
+        """The pool has granted them. Returns how many promises it may drop: others may have filled the minimum."""
         self._must_live()
         self.pages_asked -= pages
         unneeded = self.pages_reserved - self._pages_to_hold
