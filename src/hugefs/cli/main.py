@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from hugefs.errors import HugefsError, InvalidRequest, NotSupported
+from hugefs.errors import HugefsError, InvalidRequest, NotSupported, TooBig
 
 __all__ = ["app", "main"]
 
@@ -66,7 +66,7 @@ def main() -> None:
     except NotSupported as error:
         sys.stderr.write(f"hugefs: cannot run here: {error.reason}\n")
         sys.exit(3)
-    except InvalidRequest as error:
+    except (InvalidRequest, TooBig) as error:
         sys.stderr.write(f"hugefs: {error.reason}\n")
         sys.exit(2)
     except HugefsError as error:
