@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.cli.test_demo import hugefs
 
 from hugefs.bench.timing import Contender, interleave, percentile
+from tests.cli.test_demo import hugefs
 
 
 @pytest.mark.slow

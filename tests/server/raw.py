@@ -85,6 +85,14 @@ class RawClient:
             time.sleep(0.002)
         return False
 
+    def until_hung_up(self) -> list[Any]:
+        """All answers until the server hangs up."""
+        replies = []
+        with contextlib.suppress(EOFError, ConnectionError):
+            while True:
+                replies.append(self.receive()[0])
+        return replies
+
     def close(self) -> None:
         """Hang up."""
         self.socket.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import mmap
@@ -13,10 +14,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests.server.raw import PAGE, RawClient, running_server, server_pid
 
 from hugefs.wire import messages as m
 from hugefs.wire.codec import encode_request
+from tests.server.raw import PAGE, RawClient, running_server, server_pid
 
 
 @pytest.fixture
@@ -70,8 +71,8 @@ def test_a_session_that_dies_while_its_file_is_made_ready_leaves_nothing(client:
     for _ in range(10):
         other = RawClient.connect(client.welcome.address)
         other.send(m.Create, "big", 16 * PAGE, b"")
-        if random.random() < 0.5:  # noqa: S311  sometimes before, sometimes while
-            time.sleep(random.random() * 0.01)  # noqa: S311
+        if random.random() < 0.5:  #  sometimes before, sometimes while
+            time.sleep(random.random() * 0.01)
         other.close()
         while records := client.get(m.Holders).records:
             if records[0].how == "named":  # it had been granted before, and its name keeps it
@@ -209,10 +210,7 @@ def test_nonsense_costs_the_connection_and_nobody_else_anything(client: RawClien
     for packet in packets:
         bad = RawClient.connect(client.welcome.address)
         bad.socket.send(packet)
-        with pytest.raises((EOFError, ConnectionError)):
-            while True:
-                reply, _ = bad.receive()
-                assert isinstance(reply, m.Failure | m.Done), reply
+        assert all(isinstance(reply, m.Failure | m.Done) for reply in bad.until_hung_up())
         bad.close()
     stranger = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     stranger.connect("\0" + client.welcome.address[1:])
@@ -249,12 +247,11 @@ def test_a_client_that_does_not_read_harms_nobody(client: RawClient) -> None:
     lazy = RawClient.connect(client.welcome.address)
     lazy.socket.settimeout(0)
     sent = 0
-    try:
-        for sent in range(100_000):
+    with contextlib.suppress(BlockingIOError):
+        while sent < 100_000:
             lazy.send(m.Stat, path="")
-    except BlockingIOError:
-        pass
-    assert 0 < sent < 99_999
+            sent += 1
+    assert 0 < sent < 100_000
     assert client.get(m.Meminfo).pages_free == 16
     lazy.close()
     assert client.get(m.Meminfo).pages_free == 16

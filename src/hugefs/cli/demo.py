@@ -95,9 +95,9 @@ class Demo:
         ]
         self.report.say(
             """hugefs is hugetlbfs in user space: files on huge pages, with exact quotas, that many processes map at
-            once. A page lives exactly as long as something uses it: its file, a mapping, an I/O in flight. Watch
-            the four counters that Linux shows in /proc/meminfo; hugefs keeps the same ones for its mount, and they must be exact
-            after every step."""
+            once. A page lives exactly as long as something uses it: its file, a mapping, an I/O in flight. Watch the
+            four counters that Linux shows in /proc/meminfo; hugefs keeps the same ones for its mount, and they must be
+            exact after every step."""
         )
         for number, (title, step) in enumerate(steps, 1):
             self.report.heading(number, title[0].upper() + title[1:])
