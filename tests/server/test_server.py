@@ -194,7 +194,7 @@ def test_a_clone_is_known_by_the_process_that_speaks_on_it(client: RawClient) ->
 
 
 def test_nonsense_costs_the_connection_and_nobody_else_anything(client: RawClient) -> None:
-    """Garbage, truncated and oversized packets, wrong types, no Hello, a wrong version: error or hang-up, never more."""
+    """Garbage, cut and oversized packets, wrong types, no Hello, a wrong version: error or hang-up, never more."""
     client.get(m.Create, "a", PAGE, b"")
     good = encode_request(m.Create(1, "b", PAGE, b""))
     packets = [
