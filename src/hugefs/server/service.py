@@ -22,12 +22,12 @@ from hugefs.core.inode import Inode, OpenFile
 from hugefs.core.mapping import Mapping
 from hugefs.core.pin import Pin
 from hugefs.core.superblock import Superblock
-from hugefs.errors import BadHandle, HugefsError, NoHugePages, NoSpace, RemoteProtocolError, StaleHandle
+from hugefs.errors import BadHandle, HugefsError, InvariantError, NoHugePages, NoSpace, RemoteProtocolError, StaleHandle
 from hugefs.server.holders import holder_records
 from hugefs.server.session import Session
 from hugefs.server.store import FileMemory, Refusal, Store
 from hugefs.server.waiting import Waiter, WaitingList
-from hugefs.wire.messages import Create, Failure, FileRef, Hello, Introduce, Reply, Request
+from hugefs.wire.messages import Create, Failure, Fallocate, FileRef, Hello, Introduce, Open, Reply, Request
 
 __all__ = ["Answer", "Handler", "Parked", "Service"]
 
@@ -87,6 +87,9 @@ class Service:
             self._handlers[type(request)](self, session, request)
         except Parked as parked:
             self.store.when_idle(parked.inode, lambda: self.dispatch(session, request))
+        except InvariantError as error:
+            log.exception("request %s found the books wrong: this is a bug in hugefs", type(request).__name__)
+            self.refuse(session, request, error)
         except HugefsError as error:
             self.refuse(session, request, error)
         except Exception:
@@ -109,7 +112,7 @@ class Service:
         effects = self.fs.drain_effects()
         if not effects:
             self._settle_minimum()
-            self._answer(session, request, answer)
+            self._answer(session, request, answer, undo)
             return
 
         def then(refusals: list[Refusal]) -> None:
@@ -121,17 +124,22 @@ class Service:
             if refusals:
                 self.refuse(session, request, refusals[0].error)
             else:
-                self._answer(session, request, answer)
+                self._answer(session, request, answer, undo)
             self._settle_minimum()
 
         self.store.carry_out(effects, then)
 
-    def _answer(self, session: Session, request: Request, answer: Callable[[], Answer]) -> None:
+    def _answer(
+        self, session: Session, request: Request, answer: Callable[[], Answer], undo: Callable[[], None] | None
+    ) -> None:
         if session.ended:
             return
         try:
             reply, descriptor, close_after = answer()
-        except HugefsError as error:
+        except HugefsError as error:  # no descriptor for it, say
+            if undo:
+                undo()
+                self._carry_out_rest()
             self.refuse(session, request, error)
             return
         if request.id:
@@ -167,6 +175,8 @@ class Service:
         """Answer with an error; where pages were missing, with those who hold the rest."""
         if not request.id or session.ended:
             return
+        if isinstance(error, NoHugePages) and isinstance(request, Fallocate | Open):
+            error = NoSpace(error.reason, wanted=error.wanted, available=error.available)  # what fallocate(2) says
         short = isinstance(error, NoHugePages | NoSpace)
         holders = holder_records(self.superblock, self.sessions, self.store, self.waiting) if short else []
         number = getattr(error, "errno", None) or errno.EIO

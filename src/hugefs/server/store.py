@@ -261,7 +261,13 @@ class Store:
         if missing < 0:
             self.minimum.settle(pages_reserved)
         elif missing > 0:
-            self._freer.submit(self.minimum.settle, pages_reserved)
+            self._freer.submit(self._fill_minimum, pages_reserved)
+
+    def _fill_minimum(self, pages_reserved: int) -> None:
+        try:
+            self.minimum.settle(pages_reserved)
+        except HugefsError as error:  # tried again after the next operation
+            log.warning("the mount's minimum is not all backed: %s", error)
 
     # --- giving back ----------------------------------------------------------------------------------------------
 
