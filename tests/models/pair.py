@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 from hugefs.core.check import check, check_at_rest, dump
-from hugefs.core.effects import Back, Drop, Forget
+from hugefs.core.effects import Back, Drop, Effect, Forget
 from hugefs.core.filesystem import Filesystem
 from hugefs.core.inode import OpenFile
 from hugefs.core.mapping import Mapping
@@ -50,7 +50,8 @@ class Pair:
         self.maps: list[Both[Mapping, NaiveMap]] = []
         self.pins: list[Both[Pin, NaivePin]] = []
         self.memory: dict[int, set[int]] = {}  # which pages of which inode have memory, by the effects
-        self.log: list[str] = []
+        self.effects: list[Effect] = []
+        self.log = [f"pair = Pair({pages_total}, {pages_overcommit})"]
 
     # --- calls ----------------------------------------------------------------------------------------------------
 
@@ -223,13 +224,9 @@ class Pair:
             assert real_outcome == twin_outcome, f"outcome {real_outcome}, the twin says {twin_outcome}"
             self.compare()
         except AssertionError as error:
-            script = "\n".join([f"pair = Pair({self.first()})", *self.log])
+            script = "\n".join(self.log)
             raise AssertionError(f"{error}\n\nto reproduce:\n{script}\n\n{dump(self.fs)}") from None
         return Both(real_result, twin_result) if real_outcome == "ok" else None
-
-    def first(self) -> str:
-        """How this pair was made."""
-        return self.log[0].removeprefix("made: ") if self.log[0].startswith("made") else "…"
 
     def compare(self) -> None:
         """Everything that can be observed."""
@@ -302,7 +299,9 @@ class Pair:
             assert frames.setdefault(frame, pages[index]) is pages[index], f"frame {frame} is two pages"
 
     def carry_out_effects(self) -> None:
-        for effect in self.fs.drain_effects():
+        drained = self.fs.drain_effects()
+        self.effects += drained
+        for effect in drained:
             if isinstance(effect, Back):
                 self.memory.setdefault(effect.inode, set()).update(range(*effect.pages))
             elif isinstance(effect, Drop):

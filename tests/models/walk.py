@@ -31,15 +31,15 @@ WEIGHTS = {
 }
 
 
-def walk(seed: int, steps: int) -> Pair:
+def walk(seed: int, steps: int, *, end: bool = True) -> Pair:
     """``steps`` random calls, then the end of everything."""
     random = Random(seed)
     pair = Pair(random.randint(0, 8), random.choice([0, 0, 1, 3]))
-    pair.log.append(f"made: {pair.twin.persistent}, {pair.twin.overcommit}")
     verbs = random.choices(list(WEIGHTS), weights=list(WEIGHTS.values()), k=steps)
     for verb in verbs:
         step(pair, verb, random)
-    pair.end()
+    if end:
+        pair.end()
     return pair
 
 

@@ -55,7 +55,8 @@ def dump(fs: Filesystem) -> str:
     lines = [f"pool {counters} surplus={pool.pages_surplus} overcommit={pool.pages_overcommit}"]
     for subpool in fs.subpools:
         limits = f"max={subpool.pages_max} min={subpool.pages_min} mounted={subpool.mounted}"
-        lines.append(f"subpool {limits} used={subpool.pages_used} reserved={subpool.pages_reserved}")
+        granted = f"used={subpool.pages_used} asked={subpool.pages_asked} reserved={subpool.pages_reserved}"
+        lines.append(f"subpool {limits} {granted}")
     for superblock in fs.superblocks:
         lines.append(f"mount {superblock.name} attached={superblock.attached} users={superblock.users}")
         for inode in superblock.inodes.values():
@@ -71,7 +72,7 @@ def _dump_inode(inode: Inode) -> list[str]:
     lines = [f"  inode {inode.number} {inode.kind.value} {counts} {pages}"]
     lines += [
         f"    mapping {mapping.parts!r} private={mapping.private} owner={mapping.owns_reserve}"
-        f" pages={mapping.pages.runs()} lost={mapping.reserve_lost}"
+        f" pages={mapping.pages.runs()} awaited={mapping.awaited.runs()} lost={mapping.reserve_lost}"
         for mapping in inode.mappings
     ]
     return lines

@@ -134,10 +134,10 @@ def rename(superblock: Superblock, source: str, target: str) -> Inode | None:
     """Another name; what had it loses it. Returns the inode that lost a name so, if any."""
     inode = lookup(superblock, source)
     victim = find(superblock, target)
-    if victim is inode:
-        return None
     if inode is superblock.root or victim is superblock.root:
         raise Busy("the root directory of a mount cannot be renamed", mount=superblock.name)
+    if victim is inode:
+        return None
     if inode.is_directory:
         _check_directory_move(superblock, inode, source, target)
     if victim is not None:

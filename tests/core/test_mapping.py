@@ -1,0 +1,224 @@
+"""mapping.py: promises of shared and private mappings, their parts, and promises that come back with their page."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from hugefs.core.check import check
+from hugefs.errors import BadHandle, BusError, InvalidRequest, NoHugePages, PermissionDenied
+from tests.core.helpers import PAGE, counters, create, pages, refuses, world
+
+
+def test_a_shared_promise_stays_with_the_file():
+    """munmap is not unlink: the next to map it finds its pages promised still."""
+    fs, mount = world()
+    file = create(fs, mount)
+    mapping = fs.map(file, 0, 3 * PAGE)
+    fs.touch(mapping, pages(0, 1))
+    fs.unmap(mapping)
+    assert counters(fs) == (4, 3, 2, 0)
+    fs.map(file, 0, 3 * PAGE)
+    assert counters(fs) == (4, 3, 2, 0)
+
+
+def test_a_private_promise_is_full_length_whatever_the_file_has():
+    """Every page may be written, and each first store takes a page: also those the file has, also read-only."""
+    fs, mount = world(6)
+    file = create(fs, mount)
+    fs.fallocate(file, 0, 2 * PAGE)
+    fs.map(file, 0, 2 * PAGE, private=True)
+    assert counters(fs) == (6, 4, 2, 0)
+    fs.map(file, 0, 2 * PAGE, private=True, writable=False)
+    assert counters(fs) == (6, 4, 4, 0)
+
+
+def test_unmapping_a_part_gives_up_its_promises_only():
+    """A part that is still mapped can still be touched, and must be."""
+    fs, mount = world(6, size=6)
+    file = create(fs, mount)
+    mapping = fs.map(file, 0, 6 * PAGE, private=True)
+    fs.touch(mapping, pages(0, 2))
+    fs.unmap(mapping, pages(1, 4))
+    assert (counters(fs), mount.statfs().blocks_free) == ((6, 5, 2, 0), 3)
+    assert mapping.pages_promised == 2
+    fs.unmap(mapping, pages(2, 2))  # nothing
+    fs.unmap(mapping, pages(40, 50))
+    check(fs)
+    refuses(fs, lambda: fs.touch(mapping, pages(0, 2)), InvalidRequest)
+    refuses(fs, lambda: fs.discard(mapping, pages(3, 5)), InvalidRequest)
+    refuses(fs, lambda: fs.pin(mapping, pages(3, 5)), InvalidRequest)
+    fs.unmap(mapping)
+    assert counters(fs) == (6, 6, 0, 0)
+
+
+@pytest.mark.parametrize("call", ["touch", "discard", "unmap", "pin", "fork"])
+@pytest.mark.parametrize("private", [False, True])
+def test_an_unmapped_mapping_is_refused(call, private):
+    """Also fork: a child with nothing mapped would be a user of the mount that never goes."""
+    fs, mount = world()
+    mapping = fs.map(create(fs, mount), 0, PAGE, private=private)
+    fs.unmap(mapping)
+    if private or call != "discard":
+        refuses(fs, lambda: getattr(fs, call)(mapping), BadHandle)
+
+
+@pytest.mark.parametrize(
+    ("offset", "length", "error"),
+    [
+        (-PAGE, PAGE, InvalidRequest),
+        (1, PAGE, InvalidRequest),
+        (PAGE // 2, PAGE, InvalidRequest),
+        (0, 0, InvalidRequest),
+        (0, -1, InvalidRequest),
+        (0, 2**63, InvalidRequest),
+        (2**62, 2**62, InvalidRequest),
+        (0, 5 * PAGE, NoHugePages),
+        (0, 2**62, NoHugePages),
+    ],
+)
+def test_impossible_mappings_are_refused(offset, length, error):
+    """Nothing is rounded that mmap would not round; the size of the file does not grow by a failed mapping."""
+    fs, mount = world(size=4)
+    file = create(fs, mount)
+    for private in (False, True):
+        refuses(fs, partial(fs.map, file, offset, length, private=private), error)
+
+
+def test_a_length_is_rounded_up_and_a_writable_mapping_makes_the_file_longer():
+    """As hugetlbfs' mmap does, with whole pages; a read-only one leaves the size."""
+    fs, mount = world()
+    file = create(fs, mount)
+    fs.map(file, PAGE, 1, writable=False)
+    assert (file.inode.size_bytes, counters(fs)) == (0, (4, 4, 1, 0))
+    fs.map(file, PAGE, 1, private=True)
+    assert file.inode.size_bytes == 2 * PAGE
+    fs.map(file, 0, PAGE)
+    assert file.inode.size_bytes == 2 * PAGE
+
+
+def test_rights_come_from_the_open_file():
+    """Shared and writable needs a file that was opened so; private stores reach nobody else."""
+    fs, mount = world()
+    create(fs, mount)
+    file = fs.open(mount, "f", writable=False)
+    refuses(fs, lambda: fs.map(file, 0, PAGE), PermissionDenied)
+    fs.map(file, 0, PAGE, private=True)
+    fs.map(file, 0, PAGE, writable=False)
+    fs.close(file)
+    refuses(fs, lambda: fs.map(file, 0, PAGE), BadHandle)
+
+
+def test_a_fork_has_the_pages_and_no_promise():
+    """The promise was made to one process; its child may find no page, the owner always does."""
+    fs, mount = world(2)
+    mapping = fs.map(create(fs, mount), 0, 2 * PAGE, private=True)
+    fs.unmap(mapping, pages(1, 2))
+    fs.touch(mapping, pages(0, 1))
+    before = counters(fs)
+    child = fs.fork(mapping)
+    assert counters(fs) == before
+    assert (child.owns_reserve, child.pages_promised, child.parts.pages) == (False, 0, 1)
+    assert child.pages.runs() == mapping.pages.runs()
+    fs.unmap(mapping)
+    assert counters(fs) == (2, 1, 0, 0)
+    fs.unmap(child)
+    assert counters(fs) == (2, 2, 0, 0)
+
+
+def test_discard_gives_the_owner_his_promise_back():
+    """What he let go he may touch again: nobody else can take the page meanwhile."""
+    fs, mount = world(2, size=2)
+    file = create(fs, mount)
+    mapping = fs.map(file, 0, 2 * PAGE, private=True)
+    fs.touch(mapping)
+    fs.discard(mapping, pages(0, 1))
+    assert (counters(fs), mount.statfs().blocks_free) == ((2, 1, 1, 0), 0)
+    refuses(fs, lambda: fs.map(file, 0, PAGE, private=True), NoHugePages)
+    fs.touch(mapping)
+
+
+def test_discard_restores_nothing_to_a_fork_nor_over_surplus():
+    """A fork was promised nothing; and where the pool has surplus pages Linux lets the page go for good."""
+    fs, mount = world(1, overcommit=1)
+    file = create(fs, mount)
+    mapping = fs.map(file, 0, 2 * PAGE, private=True)
+    fs.touch(mapping)
+    fs.discard(mapping, pages(0, 1))
+    assert counters(fs) == (1, 0, 0, 0)
+    fs.discard(mapping, pages(1, 2))
+    assert counters(fs) == (1, 1, 1, 0)
+    child = fs.fork(mapping)
+    fs.discard(child)
+    assert counters(fs) == (1, 1, 1, 0)
+    check(fs)
+
+
+def test_discard_of_a_shared_mapping_changes_nothing():
+    """The pages are the file's."""
+    fs, mount = world()
+    mapping = fs.map(create(fs, mount), 0, PAGE)
+    fs.touch(mapping)
+    fs.discard(mapping)
+    assert counters(fs) == (4, 3, 0, 0)
+
+
+@pytest.mark.parametrize("holder", ["fork", "pin"])
+def test_a_promise_comes_back_when_its_page_does(holder):
+    """Linux gives it back before the page is free, and promises more than there is. Here the owner waits: until the
+    page comes nothing is promised to him, then it is, and it is his."""
+    fs, mount = world(1, size=1)
+    mapping = fs.map(create(fs, mount), 0, PAGE, private=True)
+    fs.touch(mapping)
+    child, pin = (fs.fork(mapping), None) if holder == "fork" else (None, fs.pin(mapping))
+    fs.discard(mapping)
+    assert counters(fs) == (1, 0, 0, 0)
+    refuses(fs, lambda: fs.touch(mapping), BusError)
+    if child:
+        fs.unmap(child)
+    if pin:
+        fs.unpin(pin)
+    assert (counters(fs), mount.statfs().blocks_free) == ((1, 1, 1, 0), 0)
+    check(fs)
+    fs.touch(mapping)
+    assert counters(fs) == (1, 0, 0, 0)
+    fs.unmap(mapping)
+    assert (counters(fs), mount.statfs().blocks_free) == ((1, 1, 0, 0), 1)
+
+
+@pytest.mark.parametrize("meanwhile", ["touch", "unmap", "come back and unmap"])
+def test_a_promise_that_is_awaited_can_be_given_up(meanwhile):
+    """The owner found another page, or left: the old page's end brings no promise then, for nobody would take it."""
+    fs, mount = world(3, size=3)
+    mapping = fs.map(create(fs, mount), 0, PAGE, private=True)
+    fs.touch(mapping)
+    child = fs.fork(mapping)
+    fs.discard(mapping)
+    if meanwhile == "come back and unmap":
+        fs.unmap(child)
+        assert counters(fs) == (3, 3, 1, 0)
+    getattr(fs, meanwhile.split()[-1])(mapping)
+    check(fs)
+    if child.parts:
+        fs.unmap(child)
+    check(fs)
+    assert counters(fs) == ((3, 2, 0, 0) if meanwhile == "touch" else (3, 3, 0, 0))
+
+
+@pytest.mark.parametrize("call", ["truncate", "punch"])
+def test_a_fork_does_not_cost_the_owner_his_promise(call):
+    """Both lose the page by a truncate or a punch: it is freed in that moment, and its promise is the owner's again."""
+    fs, mount = world(2)
+    file = create(fs, mount)
+    mapping = fs.map(file, 0, 2 * PAGE, private=True)
+    fs.touch(mapping)
+    fs.fork(mapping)
+    if call == "truncate":
+        fs.truncate(file, 0)
+        fs.truncate(file, 2 * PAGE)
+    else:
+        fs.punch_hole(file, 0, 2 * PAGE)
+    assert counters(fs) == (2, 2, 2, 0)
+    fs.touch(mapping)
+    assert counters(fs) == (2, 0, 0, 0)
