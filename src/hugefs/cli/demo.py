@@ -217,7 +217,7 @@ class Demo:
         began = time.monotonic()
         self._until_free(self._total - self._result_pages)
         milliseconds = (time.monotonic() - began) * 1e3
-        self.report.fact(f"free before {held}, after {self._mount.meminfo().pages_free}; back in {milliseconds:.0f} ms")
+        self.report.fact(f"free before {held}, after {self._mount.meminfo().pages_free}; back in {milliseconds:.1f} ms")
         worker.join()
         return self._result_pages
 

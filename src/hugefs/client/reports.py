@@ -32,7 +32,8 @@ class Holder:
 
     def __str__(self) -> str:
         where = self.path if self.path is not None else "a nameless file"
-        return f"{self.command} (pid {self.pid}, uid {self.uid}): {self.pages} pages of {where}, {self.how}"
+        pages = "1 page" if self.pages == 1 else f"{self.pages} pages"
+        return f"{self.command} (pid {self.pid}, uid {self.uid}): {pages} of {where}, {self.how}"
 
 
 @dataclass(frozen=True)
