@@ -110,6 +110,16 @@ def test_the_last_one_needs_no_copy():
     assert counters(fs) == (1, 0, 0, 0)
 
 
+def test_an_io_does_not_break_copy_on_write():
+    """A page under I/O is stored to where it is, as in Linux: mappings make a copy necessary, references do not."""
+    fs, mount = world(2)
+    mapping = fs.map(create(fs, mount), 0, PAGE, private=True)
+    pin = fs.pin(mapping)
+    fs.touch(mapping)
+    assert counters(fs) == (2, 1, 0, 0)
+    assert [frames for _, frames in pin.runs] == [frames for _, frames in mapping.pages.runs()]
+
+
 def test_the_owner_takes_his_page_from_his_children():
     """He was promised a page he can write: where none is left for a copy, all of his forks lose theirs."""
     fs, mount = world(2)

@@ -24,7 +24,7 @@ class Mapping:
 
     ``reserve_map``: the promises it owns, None where it has none (shared, a fork's, without reserve).
     ``reserve_lost``: its owner took a page from it (copy-on-write without a page left): a missing page is SIGBUS now.
-    ``seen``: where it has the file's own page, read-only; only after ``reserve_lost`` does that make a difference.
+    ``seen``: where it has met the file's own page; only after ``reserve_lost`` does that make a difference.
     ``awaited``: pages it let go that others still hold. Their promises are used up until they are freed.
     """
 
@@ -64,7 +64,6 @@ class PrivatePages:
     def adopt(self, mapping: Mapping, indexes: PageRange, frames: PageRange) -> None:
         """New pages become the mapping's. A promise that was awaited for the same place is not needed any more."""
         self.reservations.unpromise(mapping.inode.superblock.subpool, self._stop_awaiting(mapping, indexes))
-        mapping.seen.remove(indexes)
         mapping.pages.insert(indexes, frames.start)
         self.memmap.move(frames, PageState.PRIVATE)
         self.memmap.set_mapped(frames)
