@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, finalize
 
 from hugefs.client import forking
 from hugefs.client.calls import Answer, Call, what_undoes
@@ -91,6 +91,8 @@ class Connection:
         self._frozen = False  # a fork is under way: finalisers' words wait, both processes will say them
         self._cloning: _Cloning | None = None
         self._new_locks()
+        # Not __del__: in a cycle that is collected as a whole the socket might be finalised first, and would complain.
+        finalize(self, sock.close).atexit = False
         forking.adopt(self)
 
     def _new_locks(self) -> None:
@@ -110,9 +112,6 @@ class Connection:
     def usable(self) -> bool:
         """Whether something can be asked here, as far as is known."""
         return self._gone is None and self._greeted and self._process == os.getpid()
-
-    def __del__(self) -> None:
-        self._socket.close()
 
     # --- asking ---------------------------------------------------------------------------------------------------
 
@@ -317,8 +316,10 @@ class Connection:
                             (socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC,),
                         )
                     )
-                except (BlockingIOError, InterruptedError):
+                except BlockingIOError:
                     return False
+                except ConnectionResetError:
+                    return True  # the kernel says so once, before what was sent ahead of it can be read
                 except OSError as error:
                     self._lose(f"has ended or was killed ({error.strerror})")
                     return False

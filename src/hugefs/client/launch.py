@@ -7,6 +7,7 @@ whatever happens to the starter, nothing stays behind.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import site
 import socket
@@ -24,6 +25,7 @@ __all__ = ["launch"]
 _LOG = "HUGEFS_LOG"
 _HINT = f"set {_LOG}=stderr in the environment to see what it says"
 _START_SECONDS = 60.0
+_STDERR = 2
 
 
 def launch(pages_max: int, pages_min: int, inodes: int | None, page_bytes: int, huge: str) -> Connection:
@@ -55,7 +57,7 @@ def _start(arguments: list[str]) -> Connection:
     quiet = None if os.environ.get(_LOG) == "stderr" else subprocess.DEVNULL
     try:
         with forking.undivided():  # no child inherits the server's end: its starter's death would go unnoticed
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours, theirs = map(_not_standard, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
             with theirs:
                 connection = Connection(ours)
                 command = [sys.executable, "-P", "-m", "hugefs.server", "--session-fd", str(theirs.fileno())]
@@ -77,6 +79,16 @@ def _start(arguments: list[str]) -> Connection:
     except OSError as error:
         raise from_errno(error.errno or errno.EIO, f"the server could not be started: {error.strerror}") from error
     return connection
+
+
+def _not_standard(sock: socket.socket) -> socket.socket:
+    """The socket under a number above 2: where this process has no stdin, stdout or stderr it may have got one of
+    theirs, which the server's own would replace, and which libraries write to.
+    """
+    if sock.fileno() > _STDERR:
+        return sock
+    with sock:
+        return socket.socket(fileno=fcntl.fcntl(sock, fcntl.F_DUPFD_CLOEXEC, _STDERR + 1))
 
 
 def _environment() -> dict[str, str]:
