@@ -7,7 +7,6 @@ whatever happens to the starter, nothing stays behind.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import site
 import socket
@@ -87,6 +86,8 @@ def _not_standard(sock: socket.socket) -> socket.socket:
     """
     if sock.fileno() > _STDERR:
         return sock
+    import fcntl  # not everywhere, and `import hugefs` works everywhere
+
     with sock:
         return socket.socket(fileno=fcntl.fcntl(sock, fcntl.F_DUPFD_CLOEXEC, _STDERR + 1))
 

@@ -331,4 +331,4 @@ def _seconds(wait: float | None) -> float | None:
         seconds = float(wait) if not isinstance(wait, bool | str) else -1.0
         if seconds >= 0:
             return min(seconds, float(_SECONDS_MAX))
-    raise InvalidRequest(f"wait: a number of seconds from 0 on, not {wait!r}")
+    raise InvalidRequest(f"wait: a number of seconds from 0 on, not {ascii(wait)[:60]}")
