@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from hugefs.errors import FallbackRefused, InvalidRequest
 from hugefs.memory import _libc
-from hugefs.memory.hugetlb_room import can_reserve, group_room, pool_directory, pool_room
+from hugefs.memory.hugetlb_room import can_reserve, group_room, how_to_mend, pool_room
 from hugefs.memory.thp import make_huge, shmem_mode, thp_page_bytes
 
 
@@ -68,7 +68,7 @@ def _why_no_hugetlb(page_bytes: int, pages_wanted: int) -> str | None:
     if room is not None and room.pages_available + room.pages_overcommit < pages_wanted:
         return (
             f"hugetlb: {pages_wanted} pages of {page_bytes >> 20} MiB wanted, {room.pages_available} free; "
-            f"mend it with: {_remedy(page_bytes, pages_wanted - room.pages_available)}"
+            f"mend it with: {how_to_mend(page_bytes, pages_wanted - room.pages_available)}"
         )
     # Either overcommit has to make pages, and whether memory is contiguous enough only the kernel knows; or there is
     # no sysfs to ask.
@@ -76,17 +76,8 @@ def _why_no_hugetlb(page_bytes: int, pages_wanted: int) -> str | None:
         return None
     return (
         f"hugetlb: the kernel does not grant {pages_wanted} pages of {page_bytes >> 20} MiB; "
-        f"mend it with: {_remedy(page_bytes, pages_wanted)}"
+        f"mend it with: {how_to_mend(page_bytes, pages_wanted)}"
     )
-
-
-def _remedy(page_bytes: int, pages_more: int) -> str:
-    try:
-        pages_now = int((pool_directory(page_bytes) / "nr_hugepages").read_text())
-    except (OSError, ValueError):
-        pages_now = 0
-    knob = "/proc/sys/vm/nr_hugepages" if page_bytes == 2 << 20 else pool_directory(page_bytes) / "nr_hugepages"
-    return f"echo {pages_now + pages_more} > {knob}"
 
 
 def _why_no_thp(page_bytes: int, pages_wanted: int) -> str | None:

@@ -40,6 +40,16 @@ def pool_room(page_bytes: int) -> PoolRoom | None:
     return PoolRoom(max(0, free - reserved), max(0, overcommit - surplus))
 
 
+def how_to_mend(page_bytes: int, pages_more: int) -> str:
+    """The command that makes the pool so many pages larger."""
+    try:
+        pages_now = int((pool_directory(page_bytes) / "nr_hugepages").read_text())
+    except (OSError, ValueError):
+        pages_now = 0
+    knob = "/proc/sys/vm/nr_hugepages" if page_bytes == 2 << 20 else pool_directory(page_bytes) / "nr_hugepages"
+    return f"echo {pages_now + pages_more} > {knob}"
+
+
 def group_room(page_bytes: int) -> tuple[int, str] | None:
     """The tightest hugetlb cgroup limit of this process: (pages left, a sentence naming it); None without a limit."""
     size = f"{page_bytes >> 30}GB" if page_bytes >= 1 << 30 else f"{page_bytes >> 20}MB"

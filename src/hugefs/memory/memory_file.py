@@ -25,7 +25,7 @@ from hugefs.errors import ClosedError, FallbackRefused, HugefsError, InvalidRequ
 from hugefs.memory import _libc
 from hugefs.memory.backing import Backing
 from hugefs.memory.extents import Extents
-from hugefs.memory.hugetlb_room import group_room, pool_room
+from hugefs.memory.hugetlb_room import group_room, how_to_mend, pool_room
 from hugefs.memory.refusals import refused
 from hugefs.memory.room import claim, require_room
 from hugefs.memory.thp import make_huge
@@ -249,7 +249,9 @@ class MemoryFile:
             return NoHugePages(f"{wanted} pages wanted: the kernel has no memory for them", wanted=wanted)
         room, limited = pool_room(self._page_bytes), group_room(self._page_bytes)
         available = room.pages_available if room is not None else None
-        reason = f"{wanted} huge pages wanted, the kernel's pool has {'too few' if available is None else available}"
+        mend = how_to_mend(self._page_bytes, max(1, wanted - (available or 0)))
+        has = "too few" if available is None else available
+        reason = f"{wanted} huge pages wanted, the kernel's pool has {has}; mend it with: {mend}"
         if limited is not None and (available is None or limited[0] < available):
             available, reason = limited[0], f"{wanted} huge pages wanted, {limited[1]}"
         return NoHugePages(reason, wanted=wanted, available=available)

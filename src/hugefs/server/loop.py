@@ -46,7 +46,7 @@ class Loop:
     def add(self, session: Session) -> None:
         """A session that is connected already."""
         self.service.sessions[session] = None
-        self._selector.register(session.socket, selectors.EVENT_READ, session)
+        self._register(session)
 
     def run(self) -> None:
         """Serve until the last session has ended."""
@@ -79,14 +79,18 @@ class Loop:
     def _after_events(self) -> None:
         service = self.service
         while service.new_sessions:
-            child = service.new_sessions.pop()
-            self._selector.register(child.socket, selectors.EVENT_READ, child)
+            self._register(service.new_sessions.pop())
         deadline = service.waiting.earliest_deadline
         if deadline is not None and deadline <= time.monotonic():
             service.serve_waiters()
         if self._accept_again is not None and self._accept_again <= time.monotonic():
             self._accept_again = None
             self._selector.register(self._listener, selectors.EVENT_READ, None)
+
+    def _register(self, session: Session) -> None:
+        self._selector.register(session.socket, selectors.EVENT_READ, session)
+        session.when_stuck = self._watch  # also where the answer comes out of turn: from another thread's work, a queue
+        self._watch(session)
 
     def _timeout(self) -> float | None:
         deadlines = [d for d in (self.service.waiting.earliest_deadline, self._accept_again) if d is not None]
@@ -151,7 +155,8 @@ class Loop:
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                     log.warning("no descriptor for a new session: %s", error)
-                    self._selector.unregister(self._listener)  # else the loop would spin until one is free
+                    if self._accept_again is None:
+                        self._selector.unregister(self._listener)  # else the loop would spin until one is free
                     self._accept_again = time.monotonic() + _ACCEPT_AGAIN_SECONDS
                 return
             pid, uid, gid = peer_of(sock)

@@ -84,9 +84,18 @@ class Service:
         if not session.introduced and not isinstance(request, Introduce):
             log.debug("a clone spoke before it introduced itself")
         try:
-            self._handlers[type(request)](self, session, request)
+            self._attempt(session, request, lambda: self._handlers[type(request)](self, session, request))
         except Parked as parked:
             self.store.when_idle(parked.inode, lambda: self.dispatch(session, request))
+        if self._verify:
+            check(self.fs)
+
+    def _attempt(self, session: Session, request: Request, action: Callable[[], None]) -> None:
+        """Whatever goes wrong is answered."""
+        try:
+            action()
+        except Parked:
+            raise
         except InvariantError as error:
             log.exception("request %s found the books wrong: this is a bug in hugefs", type(request).__name__)
             self.refuse(session, request, error)
@@ -95,8 +104,6 @@ class Service:
         except Exception:
             log.exception("request %s failed: this is a bug in hugefs", type(request).__name__)
             self.refuse(session, request, RemoteProtocolError("internal error of the server", number=errno.EIO))
-        if self._verify:
-            check(self.fs)
 
     def finish(
         self,
@@ -116,7 +123,11 @@ class Service:
             return
 
         def then(refusals: list[Refusal]) -> None:
-            if refusals or (session.ended and undo):
+            self._attempt(session, request, lambda: finished(refusals))
+
+        def finished(refusals: list[Refusal]) -> None:
+            undone = bool(refusals) or (session.ended and undo is not None)
+            if undone:
                 if undo:
                     undo()
                 self._retract(refusals)
@@ -126,6 +137,8 @@ class Service:
             else:
                 self._answer(session, request, answer, undo)
             self._settle_minimum()
+            if undone:
+                self.serve_waiters()
 
         self.store.carry_out(effects, then)
 
@@ -141,6 +154,7 @@ class Service:
                 undo()
                 self._carry_out_rest()
             self.refuse(session, request, error)
+            self.serve_waiters()
             return
         if request.id:
             session.answer(reply, descriptor, close_after=close_after)
@@ -267,6 +281,8 @@ class Service:
 
     def serve_waiters(self) -> None:
         """Serve the first in the queue as long as that works, and send away who has waited long enough."""
+        if self.served is not None:
+            return  # this is the serving of one of them, and the next is looked at afterwards
         for waiter in self.waiting.expired(time.monotonic()):
             self.waiting.remove(waiter)
             available = self.fs.reservations.pages_obtainable(self.superblock.subpool)
@@ -283,8 +299,10 @@ class Service:
                 return
             self.waiting.remove(waiter)
             self.served = waiter.request
-            self.dispatch(waiter.session, waiter.request)
-            self.served = None
+            try:
+                self.dispatch(waiter.session, waiter.request)
+            finally:
+                self.served = None
 
     def wait_for_pages(self, session: Session, request: Create, pages: int) -> None:
         """Queue a request."""

@@ -4,6 +4,7 @@ Rule 1: what a session holds is held for as long as its socket is open, and drop
 Rule 2: who is at the other end is read from the socket. A clone was made by the server itself, so its child's first
         word (Introduce) brings the kernel's credentials along.
 Rule 3: nothing waits for a client: what the socket does not take is kept, and until it is taken nothing more is read.
+Rule 4: no answer is lost in silence: who cannot be answered is hung up on.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+from array import array
 from collections import deque
+from collections.abc import Callable
 
 from hugefs.core.inode import OpenFile
 from hugefs.core.mapping import Mapping
@@ -37,7 +40,7 @@ def peer_of(sock: socket.socket) -> tuple[int, int, int]:
 class Session:
     """``files``, ``mappings``, ``pins``: what it holds, by the numbers the client knows them under.
 
-    ``writable``: for each mapping whether it was granted for writing, so that a clone is granted the same.
+    ``when_stuck``: called when an answer has to wait for the client to read, whoever gave it and when.
     """
 
     def __init__(self, sock: socket.socket, pid: int, uid: int, gid: int) -> None:
@@ -54,6 +57,7 @@ class Session:
         self.files: dict[int, OpenFile] = {}
         self.mappings: dict[int, Mapping] = {}
         self.pins: dict[int, Pin] = {}
+        self.when_stuck: Callable[[Session], None] = lambda session: None
         self._next_number = 1
         self._outgoing: deque[tuple[bytes, int | None]] = deque()
 
@@ -79,12 +83,12 @@ class Session:
         Raises EOFError at the end, RemoteProtocolError for nonsense.
         """
         try:
-            # Descriptors that a client sends along find no room, and the kernel drops them.
             packet, ancillary, _, _ = self.socket.recvmsg(MESSAGE_BYTES_MAX + 1, _ANCILLARY_BYTES)
         except (BlockingIOError, InterruptedError):
             return None
         except OSError as error:
             raise EOFError(str(error)) from None
+        _close_descriptors(ancillary)
         if not packet:
             raise EOFError("closed by the client")
         if len(packet) > MESSAGE_BYTES_MAX:
@@ -116,8 +120,13 @@ class Session:
             if close_after and descriptor is not None:
                 socket.close(descriptor)
             return
-        kept = descriptor if descriptor is None or close_after else socket.dup(descriptor)
+        try:
+            kept = descriptor if descriptor is None or close_after else socket.dup(descriptor)
+        except OSError:  # no descriptor left to keep it with
+            self._hang_up()
+            return
         self._outgoing.append((packet, kept))
+        self.when_stuck(self)
 
     @property
     def has_outgoing(self) -> bool:
@@ -149,5 +158,20 @@ class Session:
         except (BlockingIOError, InterruptedError):
             return False
         except OSError:
-            pass  # the client is gone: its end is noticed at the next receive
+            self._hang_up()  # the client is gone, or the kernel takes no more descriptors for it
         return True
+
+    def _hang_up(self) -> None:
+        """No more answers. That this session has ended is noticed at the next receive."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
+
+def _close_descriptors(ancillary: list[tuple[int, int, bytes]]) -> None:
+    """Nobody asked for the descriptors that a client sends along."""
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            numbers = array("i")
+            numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
+            for number in numbers:
+                socket.close(number)

@@ -5,7 +5,9 @@ Rule 1: the books are kept by one thread; memory is made ready by others where i
 Rule 2: while memory of a file is being made ready the file is *busy*, and whatever concerns it waits its turn (the
         kernel's inode lock). So the effects of one file are carried out in their order.
 Rule 3: what is granted is backed before anyone is told. Where memory cannot be had the caller takes the grant back.
-Rule 4: files that are gone give their memory back in a thread of its own; who finds no memory waits for it first.
+Rule 4: files that are gone give their memory back in a thread of its own; who finds no memory waits for it first,
+        and does so in a thread, too.
+Rule 5: a file whose descriptor somebody has stays on the memory that this descriptor is of.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from hugefs.core.inode import Inode
 from hugefs.core.ranges import PageRange
 from hugefs.errors import HugefsError, NoHugePages, from_errno
 from hugefs.memory.backing import Backing
+from hugefs.memory.hugetlb_room import pool_room
 from hugefs.memory.memory_file import MemoryFile
 
 __all__ = ["FileMemory", "Refusal", "Store"]
@@ -40,7 +43,8 @@ _FREEING_SECONDS_MAX = 60.0
 class FileMemory:
     """A file's memory, made when it is first needed; ``key`` is what a handle of it must show.
 
-    ``last_name``: for those who ask who holds pages of a file that has no name any more.
+    ``last_name``: for those who ask who holds pages of a file that has no name any more. ``handed_out``: whether a
+    client was given its descriptor.
     """
 
     def __init__(self, inode: Inode, size_bytes: int, fixed: bool) -> None:
@@ -50,6 +54,7 @@ class FileMemory:
         self.last_name: str | None = None
         self.size_bytes = size_bytes
         self.fixed = fixed
+        self.handed_out = False
 
     @property
     def backing(self) -> Backing | None:
@@ -78,8 +83,8 @@ class Store:
         self.wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._busy: dict[int, deque[Callable[[], None]]] = {}
         self._finished: SimpleQueue[tuple[set[int], list[Refusal], Callable[[list[Refusal]], None]]] = SimpleQueue()
-        self._makers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="make-ready")
-        self._freer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="give-back")
+        self._makers = _threads(2, "make-ready")
+        self._freer = _threads(1, "give-back")
         self._freeing = 0
         self._freed = threading.Condition()
 
@@ -96,6 +101,10 @@ class Store:
     def descriptor(self, file: FileMemory, *, writable: bool) -> tuple[int, bool]:
         """A descriptor of the file's memory, and whether the caller must close it."""
         memory = self._memory(file)
+        if not file.handed_out:
+            if not memory.backed_bytes:
+                memory = self._with_a_future(file, memory)
+            file.handed_out = True
         memory.grow(max(memory.size_bytes, self._whole_pages(file.inode.size_bytes)))
         read_only = None if writable else memory.read_only_fd()
         return (memory.fd, False) if read_only is None else (read_only, True)
@@ -115,6 +124,17 @@ class Store:
     def _memory(self, file: FileMemory) -> MemoryFile:
         if file.memory is None:
             file.memory = self._new_memory(file, self.backing)
+        return file.memory
+
+    def _with_a_future(self, file: FileMemory, memory: MemoryFile) -> MemoryFile:
+        """Of an empty file that is handed out: on lesser memory where the machine's pool has nothing left for it."""
+        if memory.backing is not Backing.HUGETLB or not self.may_fall_back or self.minimum.held_bytes:
+            return memory
+        room = pool_room(self.page_bytes)
+        if room is None or room.pages_available + room.pages_overcommit > 0:
+            return memory
+        file.memory = self._new_memory(file, _FALLBACK[memory.backing])
+        memory.close()
         return file.memory
 
     def _new_memory(self, file: FileMemory, backing: Backing) -> MemoryFile:
@@ -162,8 +182,11 @@ class Store:
             elif effect.inode in self.files:
                 slow.append(effect)
                 pages += effect.length_bytes // self.page_bytes if isinstance(effect, Clear) else effect.pages.pages
-        if pages <= _PAGES_AT_ONCE[self.backing]:
+        if pages <= _PAGES_AT_ONCE[self.backing] and not self._freeing:
             then(self._work(slow))
+            return
+        if not slow:
+            then([])
             return
         inodes = {effect.inode for effect in slow}
         for inode in inodes:
@@ -178,11 +201,13 @@ class Store:
             return
         while not self._finished.empty():
             inodes, refusals, then = self._finished.get()
-            waiting = [self._busy.pop(inode) for inode in inodes]
-            then(refusals)
-            for actions in waiting:
-                for action in actions:
-                    action()
+            waiting = {inode: self._busy.pop(inode) for inode in inodes}
+            _do(lambda: then(refusals))  # noqa: B023  done at once
+            for inode, actions in waiting.items():
+                while actions and inode not in self._busy:
+                    _do(actions.popleft())
+                if actions:  # one of them made the file busy again
+                    self._busy[inode].extendleft(reversed(actions))
 
     def close(self) -> None:
         """The server ends: its memory goes with it."""
@@ -207,6 +232,9 @@ class Store:
             except OSError as error:
                 reason = f"memory could not be made ready: {error.strerror}"
                 self._failed(effect, from_errno(error.errno or errno.EIO, reason), refusals)
+            except Exception as error:
+                log.exception("%s failed: this is a bug in hugefs", effect)
+                self._failed(effect, from_errno(errno.EIO, f"memory could not be made ready: {error!r}"), refusals)
         return refusals
 
     def _failed(self, effect: Effect, error: HugefsError, refusals: list[Refusal]) -> None:
@@ -230,7 +258,7 @@ class Store:
 
     def _back(self, file: FileMemory, offset: int, length: int) -> None:
         """Back a range: from the machine, else after what is being given back, else from the mount's minimum, else on
-        lesser pages where the mount may and the file has none yet.
+        lesser pages where the mount may, the file has none yet, and nobody has its descriptor.
         """
         memory = self._memory(file)
         memory.grow(max(memory.size_bytes, offset + length))
@@ -248,7 +276,7 @@ class Store:
             except NoHugePages as error:
                 refusal = error
         lesser = _FALLBACK.get(memory.backing)
-        if lesser is None or not self.may_fall_back or memory.backed_bytes:
+        if lesser is None or not self.may_fall_back or memory.backed_bytes or file.handed_out:
             assert refusal is not None
             raise refusal
         file.memory = self._new_memory(file, lesser)
@@ -295,6 +323,28 @@ class Store:
                 return False
             self._freed.wait_for(lambda: self._freeing == 0, _FREEING_SECONDS_MAX)
             return True
+
+
+def _threads(count: int, name: str) -> ThreadPoolExecutor:
+    """Threads that are all there from the start: later, in the middle of an operation, they might not be had."""
+    threads = ThreadPoolExecutor(max_workers=count, thread_name_prefix=name)
+    all_there = threading.Barrier(count)
+    try:
+        for _ in range(count):
+            threads.submit(all_there.wait)
+    except RuntimeError as error:
+        all_there.abort()
+        reason = f"a server needs threads, and cannot start one (RLIMIT_NPROC, RLIMIT_AS, pids.max): {error}"
+        raise from_errno(errno.EAGAIN, reason) from None
+    return threads
+
+
+def _do(action: Callable[[], None]) -> None:
+    """Nothing that goes wrong with one request ends the server for all."""
+    try:
+        action()
+    except Exception:
+        log.exception("an action failed: this is a bug in hugefs")
 
 
 class Minimum:
