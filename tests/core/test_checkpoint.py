@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from itertools import product
 
 import pytest
@@ -146,3 +147,37 @@ def test_a_fault_and_an_mmap_of_the_same_pages(limits, mapped_first):
         came = let_in(both[mapped_first], both[not mapped_first], which)
         check(fs)
         which += 1
+
+
+LETTING_GO = ["touch", "discard", "discard, touch", "discard, unmap", "unmap", "truncate", "punch", "fork", "end"]
+
+
+@pytest.mark.parametrize("steps", LETTING_GO)
+@pytest.mark.parametrize("private", [False, True], ids=["shared", "private"])
+@pytest.mark.parametrize("last_holder", ["pin", "fork"])
+def test_the_last_reference_may_be_put_at_any_moment(last_holder, private, steps):
+    """An I/O ends in an interrupt, a child exits: neither asks whether the owner is in the middle of a call."""
+    for size, minimum, total in [(None, None, 4), (4, None, 4), (4, 2, 4), (None, 3, 4), (3, 1, 3)]:
+        which, came = 0, True
+        while came:
+            fs, mount = world(total, size=size, minimum=minimum)
+            file = create(fs, mount)
+            mapping = fs.map(file, 0, 2 * PAGE, private=private)
+            fs.touch(mapping)
+            put: Call = (
+                partial(fs.unpin, fs.pin(mapping)) if last_holder == "pin" else partial(fs.unmap, fs.fork(mapping))
+            )
+            do: dict[str, Call] = {
+                "touch": partial(fs.touch, mapping),
+                "discard": partial(fs.discard, mapping),
+                "unmap": partial(fs.unmap, mapping),
+                "truncate": partial(fs.truncate, file, 0),
+                "punch": partial(fs.punch_hole, file, 0, PAGE),
+                "fork": partial(fs.fork, mapping),
+                "end": lambda fs=fs, mount=mount, file=file, mapping=mapping: (  # type: ignore[misc]
+                    fs.unlink(mount, "f"), fs.close(file), fs.umount(mount, lazy=True), fs.unmap(mapping),
+                ),
+            }  # fmt: skip
+            came = let_in(lambda do=do: [do[step]() for step in steps.split(", ")], put, which)  # type: ignore[misc]
+            check(fs)
+            which += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hugefs.core.check import check
 from hugefs.core.effects import Back, Clear, Drop, Forget
 from hugefs.errors import BadHandle, InvalidRequest, NoSpace, TooBig
 from tests.core.helpers import PAGE, counters, create, pages, refuses, world
@@ -219,3 +220,21 @@ def test_open_may_truncate():
     assert (counters(fs), file.inode.size_bytes) == ((4, 4, 0, 0), 0)
     assert fs.drain_effects() == [Drop(file.inode.number, pages(0, 3))]
     assert mapping.parts.pages == 3
+
+
+@pytest.mark.parametrize("minimum", [None, 1, 3])
+def test_a_grant_can_be_taken_back(minimum):
+    """Memory could not be had after all: pages and promises of that range go, and only of that range."""
+    fs, mount = world(8, size=8, minimum=minimum)
+    file = create(fs, mount)
+    before = counters(fs)
+    mapping = fs.map(file, 0, 4 * PAGE)
+    fs.touch(mapping, pages(1, 3))
+    fs.drain_effects()
+    fs.retract(file.inode, pages(0, 2))
+    check(fs)
+    assert [run for run, _ in file.inode.reserve_map.entries.runs()] == [pages(2, 4)]
+    assert fs.drain_effects() == [Drop(file.inode.number, pages(1, 2))]
+    assert mount.statfs().blocks_free == 6
+    fs.retract(file.inode, pages(0, 4))
+    assert (counters(fs), mount.statfs().blocks_free) == (before, 8)

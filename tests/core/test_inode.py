@@ -19,7 +19,7 @@ STEPS = ("unlink", "unmap", "close", "umount", "unpin", "unpin 2")
 
 
 @pytest.mark.parametrize("private", [False, True], ids=["shared", "private"])
-@pytest.mark.parametrize("limits", [{}, {"size": 4}, {"minimum": 3}, {"size": 3, "minimum": 1}], ids=str)
+@pytest.mark.parametrize("limits", [{}, {"minimum": 3}, {"size": 3, "minimum": 1}], ids=str)
 def test_every_order_of_the_last_steps(limits, private):
     """Unlink, unmap, close, lazy umount, two unpins: 720 orders; the books right after each step and empty at last."""
     for order in permutations(STEPS):

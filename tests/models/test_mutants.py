@@ -33,6 +33,8 @@ from tests.core import (
 from tests.models.mutants import MUTANTS, Mutant, planted
 from tests.models.walk import walk
 
+pytestmark = pytest.mark.slow
+
 MODULES = [
     test_worked_examples,
     test_fault,

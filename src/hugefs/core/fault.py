@@ -93,7 +93,7 @@ class Faults:
     def _steal_from_children(self, owner: Mapping, indexes: PageRange) -> None:
         """Unmap the owner's pages from everyone who was promised nothing. Linux: unmap_ref_private."""
         for indexes_run, frames in owner.pages.runs(indexes):
-            for other in owner.inode.mappings:
+            for other in list(owner.inode.mappings):  # a fork may end meanwhile
                 if other is owner or not other.private or other.owns_reserve:
                     continue
                 for run, their_frames in other.pages.runs(indexes_run):

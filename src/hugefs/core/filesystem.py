@@ -288,7 +288,7 @@ class Filesystem:
         return PageRange(offset // self.page_bytes, -(-(offset + length) // self.page_bytes))
 
     def _zap_private(self, inode: Inode, where: PageRange) -> None:
-        for mapping in inode.mappings:
+        for mapping in list(inode.mappings):  # a fork may end meanwhile
             if mapping.private:
                 self.private.zap(mapping, where, restore=True)
 
