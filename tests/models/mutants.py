@@ -100,11 +100,19 @@ MUTANTS = [
         "charged twice where a fault was quicker",
     ),
     _m(
-        "reservation:Reservations.promise", "promised=pages - from_pool", "promised=pages", "a refusal invents promises"
+        "reservation:Reservations._promise_charged",
+        "promised=pages - from_pool",
+        "promised=pages",
+        "a refusal invents promises",
     ),
-    _m("reservation:Reservations.promise", "promised=pages - from_pool", "promised=0", "a refusal loses the minimum"),
     _m(
-        "reservation:Reservations.promise",
+        "reservation:Reservations._promise_charged",
+        "promised=pages - from_pool",
+        "promised=0",
+        "a refusal loses the minimum",
+    ),
+    _m(
+        "reservation:Reservations._promise_charged",
         "self._uncharge(subpool, pages, promised=pages - from_pool)",
         "pass",
         "a refusal keeps the charge",
@@ -130,7 +138,7 @@ MUTANTS = [
         "a failing touch costs quota, as in Linux 6.18",
     ),
     _m(
-        "reservation:Reservations._take_unpromised",
+        "reservation:Reservations._take_charged",
         "self.pool.take_promised(pages - from_pool)",
         "pass",
         "the minimum free",
@@ -156,7 +164,7 @@ MUTANTS = [
     ),
     _m("reservation:Reservations.pages_obtainable", "subpool.pages_reserved + ", "", "the minimum cannot be obtained"),
     _m(
-        "reservation:Reservations.allocate_pages",
+        "reservation:Reservations._obtainable_part",
         "min(run.pages, self.pages_obtainable(subpool))",
         "run.pages",
         "all or none",
@@ -287,7 +295,7 @@ MUTANTS = [
         "the last name does not evict",
     ),
     _m("filesystem:Filesystem.rename", "self._settle(victim)", "pass", "what a rename replaced stays"),
-    _m("filesystem:Filesystem.unmap", "self._settle(mapping.inode)", "pass", "the last unmap does not evict"),
+    _m("filesystem:Filesystem.unmap_all", "self._settle(mapping.inode)", "pass", "the last unmap does not evict"),
     _m("filesystem:Filesystem.unpin", "self._forget_ended_subpools()", "pass", "an ended quota is kept"),
     _m("filesystem:Filesystem.unpin", "self.reservations.put_pages(frames)", "pass", "a pin never lets go"),
     _m("filesystem:Filesystem.pin", "self.memmap.get(frames)", "pass", "a pin holds nothing"),

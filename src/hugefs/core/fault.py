@@ -54,7 +54,7 @@ class Faults:
             if situation == "hole":
                 self._fault_missing(mapping, indexes)
             elif situation != "own":
-                self._fault_cached(mapping, indexes, write)
+                self._fault_cached(mapping, indexes, write, seen=situation == "file")
             elif write:
                 self._fault_write(mapping, indexes, frames)
 
@@ -65,30 +65,38 @@ class Faults:
             self._allocate(mapping, inside, mapping.reserve_map)
         self._must_be_inside(mapping, hole, inside)
 
-    def _fault_cached(self, mapping: Mapping, indexes: PageRange, write: bool) -> None:
+    def _fault_cached(self, mapping: Mapping, indexes: PageRange, write: bool, seen: bool) -> None:
         """A page that the file has: read where it is, copied by a store. Linux: hugetlb_no_page, then hugetlb_wp."""
         mapping.seen.put(indexes, True)
-        if write:
+        if not write:
+            return
+        try:
             self._allocate(mapping, indexes, mapping.reserve_map)
+        except BusError:
+            if not seen:  # the touch ended at the first page that has no copy: those behind it were never reached
+                mapping.seen.remove(PageRange(mapping.pages.holes(indexes)[0].start + 1, indexes.end))
+            raise
 
     def _fault_write(self, mapping: Mapping, indexes: PageRange, frames: PageRange) -> None:
         """Copy the pages that a fork has, too; those that only this mapping has are its own. Linux: hugetlb_wp."""
         for run, page in self.reservations.memmap.runs(frames):
             if page.mapped > 1:
-                self._copy(mapping, run.shift(indexes.start - frames.start), run)
+                self._copy(mapping, run.shift(indexes.start - frames.start))
 
-    def _copy(self, mapping: Mapping, indexes: PageRange, frames: PageRange) -> None:
+    def _copy(self, mapping: Mapping, indexes: PageRange) -> None:
         """A second copy has no promise. The owner, promised the first one, takes it from the children if need be."""
-        got = self.reservations.allocate_pages(None, mapping.inode.superblock.subpool, indexes)
-        for new_indexes, new_frames in got.runs:
-            self.private.zap(mapping, new_indexes, restore=False)
-            self.private.adopt(mapping, new_indexes, new_frames)
-        if got.shortage is None:
-            return
-        if not mapping.owns_reserve:
-            raise self._bus_error(indexes, got.shortage)
-        done = sum(run.pages for run, _ in got.runs)
-        self._steal_from_children(mapping, PageRange(indexes.start + done, indexes.end))
+        while indexes.pages:
+            got = self.reservations.allocate_pages(None, mapping.inode.superblock.subpool, indexes)
+            for new_indexes, new_frames in got.runs:
+                self.private.zap(mapping, new_indexes, restore=False)
+                self.private.adopt(mapping, new_indexes, new_frames)
+            if got.shortage is None:
+                return
+            if not mapping.owns_reserve:
+                raise self._bus_error(indexes, got.shortage)
+            refused = indexes.start + sum(run.pages for run, _ in got.runs)
+            self._steal_from_children(mapping, PageRange(refused, refused + 1))
+            indexes = PageRange(refused + 1, indexes.end)
 
     def _steal_from_children(self, owner: Mapping, indexes: PageRange) -> None:
         """Unmap the owner's pages from everyone who was promised nothing. Linux: unmap_ref_private."""

@@ -9,7 +9,11 @@ Linux: fs/hugetlbfs/inode.c and the parts of mm/hugetlb.c and mm/mmap.c that ser
 
 from __future__ import annotations
 
+from collections.abc import Mapping as MappingOf
+from typing import TypeVar
+
 from hugefs.core import namespace
+from hugefs.core.charger import Charger, Payer
 from hugefs.core.checkpoint import might_sleep
 from hugefs.core.effects import Clear, Effect
 from hugefs.core.fault import Faults
@@ -42,26 +46,41 @@ __all__ = ["Filesystem"]
 
 _SIZE_BYTES_MAX = 2**63 - 1
 
+C = TypeVar("C")
+
 
 class Filesystem:
     """Mounts, files and mappings that share one pool.
 
     ``superblocks``, ``subpools``, ``pins``: everything alive, for check() and for those who ask who holds what.
+    ``classes``: what a class of the core is replaced by; the lab puts one in with a method that is wrong.
     """
 
-    def __init__(self, page_bytes: int, pages_total: int = 0, pages_overcommit: int = 0) -> None:
+    def __init__(
+        self,
+        page_bytes: int,
+        pages_total: int = 0,
+        pages_overcommit: int = 0,
+        *,
+        charger: Charger | None = None,
+        classes: MappingOf[type, type] | None = None,
+    ) -> None:
+        self._classes = classes or {}
         self.page_bytes = page_bytes
-        self.pool = HugePool(pages_total, pages_overcommit)
-        self.memmap = Memmap()
-        self.reservations = Reservations(self.pool, self.memmap)
+        self.pool = self._class(HugePool)(pages_total, pages_overcommit)
+        self.memmap = self._class(Memmap)()
+        self.reservations = self._class(Reservations)(self.pool, self.memmap, charger)
         self._effects: list[Effect] = []
-        self.files = FilePages(self.reservations, self._effects)
-        self.private = PrivatePages(self.reservations)
-        self.faults = Faults(self.files, self.private)
+        self.files = self._class(FilePages)(self.reservations, self._effects)
+        self.private = self._class(PrivatePages)(self.reservations)
+        self.faults = self._class(Faults)(self.files, self.private)
         self.superblocks: dict[Superblock, None] = {}
         self.subpools: dict[Subpool, None] = {}
         self.pins: dict[Pin, None] = {}
         self._next_inode = 1
+
+    def _class(self, right: type[C]) -> type[C]:
+        return self._classes.get(right, right)
 
     def drain_effects(self) -> list[Effect]:
         """What must happen to memory since the last call, in order."""
@@ -80,7 +99,7 @@ class Filesystem:
             )
         subpool = None
         if options.pages_max is not None or options.pages_min is not None:
-            subpool = Subpool(self.pool, options.pages_max, options.pages_min)
+            subpool = self._class(Subpool)(self.pool, options.pages_max, options.pages_min)
             self.subpools[subpool] = None
         superblock = Superblock(name, options, subpool, self.page_bytes)
         superblock.root = superblock.new_inode(
@@ -319,21 +338,23 @@ class Filesystem:
         if writable and not private and not file.writable:
             raise PermissionDenied("a file that was opened read-only cannot be mapped shared and writable")
         inode, where = file.inode, self._bytes_touched(offset, length)
-        if reserve:
-            self._reserve_mapping(inode, where, private)
-        mapping = Mapping(inode, where, private=private, writable=writable, owns_reserve=private and reserve)
+        payer = self._reserve_mapping(inode, where, private) if reserve else None
+        mapping = Mapping(
+            inode, where, private=private, writable=writable, owns_reserve=private and reserve, payer=payer
+        )
         if writable:
             inode.size_bytes = max(inode.size_bytes, where.end * self.page_bytes)
         self._mapped(mapping)
         return mapping
 
-    def _reserve_mapping(self, inode: Inode, where: PageRange, private: bool) -> None:
+    def _reserve_mapping(self, inode: Inode, where: PageRange, private: bool) -> Payer:
+        """Promise a private mapping's own pages, or the file's. Returns who pays for the mapping's own."""
         superblock = inode.superblock
         try:
             if private:
-                self.reservations.promise(superblock.subpool, where.pages)
-            else:
-                self.files.reserve(inode, where)
+                return self.reservations.promise(superblock.subpool, where.pages)
+            self.files.reserve(inode, where)
+            return None
         except NoHugePages as error:
             raise NoHugePages(
                 f"mount {superblock.name}: {error.reason}",
@@ -367,15 +388,35 @@ class Filesystem:
         if mapping.private:
             self.private.zap(mapping, self._mapped_part(mapping, where), restore=True)
 
+    def split(self, mapping: Mapping, at: int) -> Mapping:
+        """Make two mappings of one, the second from index ``at`` on. No counter moves. Linux: __split_vma."""
+        self._must_be_mapped(mapping)
+        if not mapping.where.start < at < mapping.where.end:
+            raise InvalidRequest(f"page {at} is not inside pages {mapping.where.start} to {mapping.where.end}")
+        rest = self.private.split(mapping, at)
+        self._mapped(rest)
+        return rest
+
     def unmap(self, mapping: Mapping, where: PageRange | None = None) -> None:
         """Unmap a part, or all. A file's promises stay with the file; a private mapping's go."""
         self._must_be_mapped(mapping)
-        self.private.close(mapping, mapping.where if where is None else where.clip(mapping.where))
-        if not mapping.parts:
-            del mapping.inode.mappings[mapping]
-            mapping.inode.superblock.users -= 1
-            self._settle(mapping.inode)
+        self.unmap_all([(mapping, mapping.where if where is None else where.clip(mapping.where))])
+
+    def unmap_all(self, parts: list[tuple[Mapping, PageRange]]) -> None:
+        """Unmap parts of mappings in one go, as munmap and exit do: first all pages, then all promises, then files."""
+        self._zap_unmapped(parts)
+        for mapping, where in parts:
+            self.private.close(mapping, where)
+        for mapping, _ in parts:
+            if not mapping.parts and mapping in mapping.inode.mappings:
+                del mapping.inode.mappings[mapping]
+                mapping.inode.superblock.users -= 1
+                self._settle(mapping.inode)
         self._forget_ended_subpools()
+
+    def _zap_unmapped(self, parts: list[tuple[Mapping, PageRange]]) -> None:
+        for mapping, where in parts:
+            self.private.zap(mapping, where, restore=False)
 
     def pin(self, mapping: Mapping, where: PageRange | None = None) -> Pin:
         """An I/O takes a reference to each page of a range, reading it in first. All or none. Raises BusError."""

@@ -9,6 +9,7 @@ Linux: ``struct vm_area_struct`` as far as hugetlb is concerned; hugetlb_vm_op_c
 
 from __future__ import annotations
 
+from hugefs.core.charger import Payer
 from hugefs.core.inode import Inode
 from hugefs.core.page import PageState
 from hugefs.core.page_cache import PageIndex
@@ -26,9 +27,19 @@ class Mapping:
     ``reserve_lost``: its owner took a page from it (copy-on-write without a page left): a missing page is SIGBUS now.
     ``seen``: where it has met the file's own page; only after ``reserve_lost`` does that make a difference.
     ``awaited``: pages it let go that others still hold. Their promises are used up until they are freed.
+    ``payer``: who was charged for the promises it owns, used up or not.
     """
 
-    def __init__(self, inode: Inode, where: PageRange, *, private: bool, writable: bool, owns_reserve: bool) -> None:
+    def __init__(
+        self,
+        inode: Inode,
+        where: PageRange,
+        *,
+        private: bool,
+        writable: bool,
+        owns_reserve: bool,
+        payer: Payer = None,
+    ) -> None:
         self.inode = inode
         self.where = where
         self.private = private
@@ -36,6 +47,7 @@ class Mapping:
         self.parts: RangeMap[bool] = RangeMap()
         self.parts.put(where, True)
         self.reserve_map = PrivateReserveMap() if owns_reserve else None
+        self.payer = payer
         self.reserve_lost = False
         self.pages = PageIndex()  # private copies; the file's own pages need no entry here
         self.seen: RangeMap[bool] = RangeMap()
@@ -75,6 +87,32 @@ class PrivatePages:
             child.pages.insert(indexes, frames.start)
         for run, _ in parent.seen.runs():
             child.seen.put(run, True)
+
+    def split(self, mapping: Mapping, at: int) -> Mapping:
+        """Everything from index ``at`` on becomes another mapping's: pages, promises, what was lost."""
+        tail = PageRange(at, mapping.where.end)
+        rest = Mapping(
+            mapping.inode,
+            tail,
+            private=mapping.private,
+            writable=mapping.writable,
+            owns_reserve=mapping.owns_reserve,
+            payer=mapping.payer,
+        )
+        mapping.where = PageRange(mapping.where.start, at)
+        rest.reserve_lost = mapping.reserve_lost
+        for gap in mapping.parts.gaps(tail):
+            rest.parts.remove(gap)
+        mapping.parts.remove(tail)
+        for run, _ in mapping.seen.remove(tail):
+            rest.seen.put(run, True)
+        for ours, theirs in ((mapping.pages, rest.pages), (mapping.awaited, rest.awaited)):
+            for indexes, frames in ours.remove(tail):
+                theirs.insert(indexes, frames.start)
+        if mapping.reserve_map is not None and rest.reserve_map is not None:
+            for run, _ in mapping.reserve_map.entries.remove(tail):
+                rest.reserve_map.entries.put(run, None)
+        return rest
 
     def zap(self, mapping: Mapping, where: PageRange, *, restore: bool) -> None:
         """Take private copies away. ``restore``: the mapping stays, and its owner gets their promises back.
@@ -119,9 +157,9 @@ class PrivatePages:
         return came_back
 
     def close(self, mapping: Mapping, where: PageRange) -> None:
-        """A part of the mapping goes: its copies, then the promises it had not used. Linux: hugetlb_vm_op_close."""
+        """A part of the mapping, without copies now, goes with its unused promises. Linux: hugetlb_vm_op_close."""
         for part, _ in mapping.parts.remove(where):
-            self.zap(mapping, part, restore=False)
             if mapping.reserve_map is not None:
                 unused = part.pages - mapping.reserve_map.count(part) + self._stop_awaiting(mapping, part)
+                self.reservations.charger.uncharge_promises(mapping.payer, part.pages)
                 self.reservations.unpromise(mapping.inode.superblock.subpool, unused)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
+from hugefs.core.charger import Payer
 from hugefs.core.ranges import PageRange, RangeMap
 from hugefs.core.subpool import Subpool
 from hugefs.errors import InvariantError
@@ -49,6 +50,7 @@ class HugePage(NamedTuple):
     """``references``: cache, mappings and I/O together. ``mapped``: how many private mappings have it (not the pins).
 
     ``restore_reserve``: freeing it brings a promise back instead of giving up the quota.
+    ``payer``: who was charged for it; ``promise_payer``: who was charged because it was taken without a promise.
     """
 
     state: PageState
@@ -56,6 +58,8 @@ class HugePage(NamedTuple):
     mapped: int
     subpool: Subpool | None
     restore_reserve: bool
+    payer: Payer = None
+    promise_payer: Payer = None
 
 
 class Memmap:
@@ -78,11 +82,18 @@ class Memmap:
         """Which of these pages have been freed."""
         return self._pages.gaps(frames)
 
-    def allocate(self, pages: int, subpool: Subpool | None, restore_reserve: bool) -> PageRange:
+    def allocate(
+        self,
+        pages: int,
+        subpool: Subpool | None,
+        restore_reserve: bool,
+        payer: Payer = None,
+        promise_payer: Payer = None,
+    ) -> PageRange:
         """Frame numbers for new pages, each with its allocator's reference."""
         frames = PageRange(self._next_frame, self._next_frame + pages)
         self._next_frame = frames.end
-        self._pages.put(frames, HugePage(PageState.HELD, 1, 0, subpool, restore_reserve))
+        self._pages.put(frames, HugePage(PageState.HELD, 1, 0, subpool, restore_reserve, payer, promise_payer))
         return frames
 
     def move(self, frames: PageRange, state: PageState) -> None:
@@ -96,6 +107,17 @@ class Memmap:
         """Freeing these pages shall bring their promises back, or no longer."""
         for run, page in self._known(frames):
             self._pages.put(run, page._replace(restore_reserve=restore))
+
+    def pay_promise(self, frames: PageRange, payer: Payer) -> None:
+        """Another one was charged for the promise of these pages."""
+        for run, page in self._known(frames):
+            self._pages.put(run, page._replace(promise_payer=payer))
+
+    def move_charges(self, payer: Payer, heir: Payer) -> None:
+        """Whatever ``payer`` was charged for pages is the heir's now. Linux: hugetlb_cgroup_css_offline."""
+        for run, page in self._pages.runs():
+            if page.payer is payer:
+                self._pages.put(run, page._replace(payer=heir))
 
     def get(self, frames: PageRange, mapped: int = 0) -> None:
         """One more reference to each; ``mapped=1`` where it is a private mapping's."""

@@ -1,7 +1,7 @@
 """Reservations: the only place where a reserve map, a subpool and the pool move together.
 
 Rule 1: every function either completes or leaves all three as they were.
-Rule 2: the order is map, subpool, pool; undoing runs backwards.
+Rule 2: the order is map, subpool, charger, pool; undoing runs backwards. (A promise is charged before the subpool.)
 Rule 3: freeing takes no lock that may sleep and looks at nothing but the page: it may run in an interrupt.
 
 Each group of accesses that the kernel makes under one lock has its checkpoint before it.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from hugefs.core.charger import Charger, Payer
 from hugefs.core.checkpoint import checkpoint
 from hugefs.core.page import HugePage, Memmap
 from hugefs.core.pool import HugePool
@@ -31,12 +32,18 @@ class Allocation(NamedTuple):
     shortage: NoHugePages | None
 
 
+class _Payers(NamedTuple):
+    for_pages: Payer
+    for_promise: Payer
+
+
 class Reservations:
     """Promises made, kept and taken back, on one pool."""
 
-    def __init__(self, pool: HugePool, memmap: Memmap) -> None:
+    def __init__(self, pool: HugePool, memmap: Memmap, charger: Charger | None = None) -> None:
         self.pool = pool
         self.memmap = memmap
+        self.charger = charger or Charger()
 
     # --- promises -------------------------------------------------------------------------------------------------
 
@@ -48,21 +55,34 @@ class Reservations:
         checkpoint("reserve map")
         plan = reserve_map.plan_add(where)
         try:
-            self.promise(subpool, plan.pages)
+            payer = self.promise(subpool, plan.pages)
         except NoHugePages:
             checkpoint("reserve map")
             reserve_map.abort_add(plan)
             raise
         checkpoint("reserve map")
-        added = reserve_map.commit_add(plan)
+        added = reserve_map.commit_add(plan, payer)
         if added < plan.pages:  # another task entered some of them meanwhile, and was charged for them
+            self.charger.uncharge_promises(payer, plan.pages - added)
             self.unpromise(subpool, plan.pages - added)
         return added
 
-    def promise(self, subpool: Subpool | None, pages: int) -> None:
-        """Charge pages to the mount and promise them; the minimum's promises are used first. Raises NoHugePages."""
+    def promise(self, subpool: Subpool | None, pages: int) -> Payer:
+        """Charge pages to the mount and promise them; the minimum's promises are used first. Raises NoHugePages.
+
+        Returns who was charged for the promises.
+        """
         if pages == 0:
-            return
+            return None
+        payer = self.charger.charge_promises(pages)
+        try:
+            self._promise_charged(subpool, pages)
+        except NoHugePages:
+            self.charger.uncharge_promises(payer, pages)
+            raise
+        return payer
+
+    def _promise_charged(self, subpool: Subpool | None, pages: int) -> None:
         checkpoint("subpool")
         from_pool = subpool.get_pages(pages) if subpool else pages
         checkpoint("pool")
@@ -84,6 +104,8 @@ class Reservations:
         Linux: hugetlb_unreserve_pages.
         """
         checkpoint("reserve map")
+        for run, payer in reserve_map.entries.runs(where):
+            self.charger.uncharge_promises(payer, run.pages)
         self.unpromise(subpool, reserve_map.remove(where) - freed)
 
     def _granted(self, subpool: Subpool | None, pages: int) -> None:
@@ -111,21 +133,26 @@ class Reservations:
         Linux: alloc_hugetlb_folio, once per page.
         """
         runs: list[tuple[PageRange, PageRange]] = []
+        cut_short = False
         while where.pages:
             run, promised = where, False
             if reserve_map:
                 checkpoint("reserve map")
                 run, promised = reserve_map.first_run(where)
-            obtainable = run.pages if promised else min(run.pages, self.pages_obtainable(subpool))
-            part = PageRange(run.start, run.start + max(obtainable, 1))  # 1: the refusal comes from who decides it
+            part = self._obtainable_part(subpool, run, promised)
             try:
                 runs.append((part, self._allocate_run(reserve_map, subpool, part, promised)))
-            except NoHugePages as shortage:
-                return Allocation(runs, shortage)
-            if part.end < run.end:
-                return Allocation(runs, self._shortage(subpool, run.end - part.end))
+            except NoHugePages as refusal:
+                return Allocation(runs, self._shortage(subpool, run.pages) if cut_short else refusal)
+            cut_short = part.end < run.end
             where = PageRange(part.end, where.end)
         return Allocation(runs, None)
+
+    def _obtainable_part(self, subpool: Subpool | None, run: PageRange, promised: bool) -> PageRange:
+        """As much of a run as can be had; at least a page, for the refusal comes from who decides it."""
+        obtainable = run.pages if promised else min(run.pages, self.pages_obtainable(subpool))
+        obtainable = min(obtainable, self.charger.pages_chargeable(promised))
+        return PageRange(run.start, run.start + max(obtainable, 1))
 
     def pages_obtainable(self, subpool: Subpool | None) -> int:
         """How many pages could be allocated now without a promise of one's own."""
@@ -139,35 +166,61 @@ class Reservations:
     ) -> PageRange:
         plan = reserve_map.plan_add(where) if reserve_map else None
         try:
-            if promised:
-                checkpoint("pool")
-                self.pool.take_promised(where.pages)
-            else:
-                self._take_unpromised(subpool, where.pages)
+            payers = self._take_promised(where.pages) if promised else self._take_unpromised(subpool, where.pages)
         except NoHugePages:
             if reserve_map and plan:
                 reserve_map.abort_add(plan)
             raise
-        frames = self.memmap.allocate(where.pages, subpool, restore_reserve=promised)
+        frames = self.memmap.allocate(where.pages, subpool, promised, *payers)
         if reserve_map and plan:
             checkpoint("reserve map")
+            entered = reserve_map.entries.runs(where)
             added = reserve_map.commit_add(plan)
             if not promised and added < plan.pages:  # an mmap promised this page meanwhile: its promise is not needed
                 self.unpromise(subpool, plan.pages - added)
+                for run, _ in entered:
+                    self.charger.uncharge_promises(payers.for_promise, run.pages)
+                    self.memmap.pay_promise(run.shift(frames.start - where.start), None)
         return frames
 
-    def _take_unpromised(self, subpool: Subpool | None, pages: int) -> None:
-        checkpoint("subpool")
-        from_pool = subpool.get_pages(pages) if subpool else pages
+    def _take_promised(self, pages: int) -> _Payers:
+        payer = self.charger.charge_pages(pages)
         checkpoint("pool")
         try:
-            self.pool.take_unpromised(from_pool)
+            self.pool.take_promised(pages)
+        except NoHugePages:
+            self.charger.uncharge_pages(payer, pages)
+            raise
+        return _Payers(payer, None)
+
+    def _take_unpromised(self, subpool: Subpool | None, pages: int) -> _Payers:
+        checkpoint("subpool")
+        from_pool = subpool.get_pages(pages) if subpool else pages
+        try:
+            payers = self._take_charged(pages, from_pool)
         except NoHugePages:
             self._uncharge(subpool, pages, promised=pages - from_pool)
             raise
+        self._granted(subpool, from_pool)
+        return payers
+
+    def _take_charged(self, pages: int, from_pool: int) -> _Payers:
+        """Pages out of the pool, ``from_pool`` of them not promised to the mount, paid for by whoever acts."""
+        promise_payer = self.charger.charge_promises(pages)
+        try:
+            payer = self.charger.charge_pages(pages)
+            checkpoint("pool")
+            try:
+                self.pool.take_unpromised(from_pool)
+            except NoHugePages:
+                self.charger.uncharge_pages(payer, pages)
+                raise
+        except NoHugePages:
+            self.charger.uncharge_promises(promise_payer, pages)
+            raise
         if pages > from_pool:
             self.pool.take_promised(pages - from_pool)
-        self._granted(subpool, from_pool)
+        return _Payers(payer, promise_payer)
 
     def _shortage(self, subpool: Subpool | None, pages: int) -> NoHugePages:
         available = self.pages_obtainable(subpool)
@@ -187,6 +240,8 @@ class Reservations:
         With a quota they come back with a promise each, and the quota says afterwards which of those nobody needs: so a
         minimum never hands out a promise that the pool does not know yet. (Linux asks the quota first.)
         """
+        self.charger.uncharge_pages(page.payer, pages)
+        self.charger.uncharge_promises(page.promise_payer, pages)
         checkpoint("pool")
         self.pool.give_back(pages, promised=pages if page.subpool or page.restore_reserve else 0)
         if page.subpool and not page.restore_reserve:  # restored: the quota stays charged, for the promise now

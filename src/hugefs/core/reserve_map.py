@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from hugefs.core.charger import Payer
 from hugefs.core.checkpoint import may_fail
 from hugefs.core.ranges import PageRange, RangeMap
 from hugefs.errors import InvariantError
@@ -34,7 +35,7 @@ class ReserveMap:
     """The steps both kinds have in common."""
 
     def __init__(self) -> None:
-        self.entries: RangeMap[bool] = RangeMap()
+        self.entries: RangeMap[Payer] = RangeMap()  # who was charged for the promise; None: nobody, or the page was
         self.plans_open = 0
 
     def plan_add(self, where: PageRange) -> Plan:
@@ -43,11 +44,12 @@ class ReserveMap:
         self.plans_open += 1
         return Plan(where, where.pages - self.entries.count(where))
 
-    def commit_add(self, plan: Plan) -> int:
-        """Add the entries; returns how many were new."""
+    def commit_add(self, plan: Plan, payer: Payer = None) -> int:
+        """Add the entries that are missing, ``payer`` with each; returns how many were new."""
         self._close_plan()
         before = self.entries.pages
-        self.entries.put(plan.where, True)
+        for gap in self.entries.gaps(plan.where):
+            self.entries.put(gap, payer)
         return self.entries.pages - before
 
     def abort_add(self, plan: Plan) -> None:
