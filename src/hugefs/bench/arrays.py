@@ -18,6 +18,9 @@ import numpy as np
 
 import hugefs
 from hugefs.bench.timing import Contender, Timed, interleave, percentile, seconds_of
+from hugefs.memory.backing import Backing
+from hugefs.memory.mapped import MappedPages
+from hugefs.memory.memory_file import MemoryFile
 
 __all__ = ["attach", "create_fill_destroy", "small_arrays"]
 
@@ -49,12 +52,25 @@ def _until_all_is_back(mount: hugefs.Mount) -> None:
             return
 
 
+def _life_by_hand(backing: Backing, page_bytes: int, size_bytes: int) -> None:
+    """The same memory without a server, a quota, or anybody else: what the kernel and the memory cost."""
+    with MemoryFile.create("bench", page_bytes, backing, size_bytes=size_bytes, fixed=True) as file:
+        file.back(0, size_bytes)
+        pages = MappedPages.shared(file.fd, 0, size_bytes, True, backing, page_bytes)
+    array = np.frombuffer(pages, "u1")
+    array.fill(1)
+    del array
+    pages.close()
+
+
 def create_fill_destroy(mount: hugefs.Mount, size_bytes: int, rounds: int) -> list[Timed]:
-    """Make an array, fill it with ones, let it go. First the reference, then hugefs."""
+    """Make an array, fill it with ones, let it go. First the reference, then hugefs, then the memory by hand."""
+    backing = Backing(mount.backing)
     return interleave(
         [
             Contender("shared_memory", lambda: _shared_memory_life(size_bytes)),
             Contender("hugefs", lambda: _hugefs_life(mount, size_bytes)),
+            Contender("by hand", lambda: _life_by_hand(backing, mount.page_size, size_bytes)),
         ],
         rounds,
     )
@@ -65,7 +81,7 @@ def small_arrays(mount: hugefs.Mount, size_bytes: int, count: int) -> dict[str, 
 
     def shared_memory() -> None:
         block = SharedMemory(create=True, size=size_bytes)
-        block.buf[0] = 1
+        memoryview(block.buf or b"")[0] = 1
         block.close()
         block.unlink()
 

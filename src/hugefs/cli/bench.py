@@ -92,7 +92,8 @@ def _show(console: Console, results: dict[str, Any]) -> None:
 
 def _ratio_table(title: str, rows: list[dict[str, Any]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
-    for column in ("size", "shared_memory", "hugefs", "ratio"):
+    by_hand = any(row.get("name") == "by hand" for row in rows)
+    for column in ("size", "shared_memory", "hugefs", "ratio", *(("memory by hand", "ratio") if by_hand else ())):
         table.add_column(column, justify="right")
     by_size: dict[int, dict[str, dict[str, Any]]] = {}
     for row in rows:
@@ -103,7 +104,10 @@ def _ratio_table(title: str, rows: list[dict[str, Any]]) -> Table:
         else:
             ours = both["hugefs"]
             times = (_time(both["shared_memory"]["median"]), _time(ours["median"]))
-            table.add_row(format_size(size), *times, f"{ours['ratio']:.1f}x")
+            cells = [format_size(size), *times, f"{ours['ratio']:.1f}x"]
+            if "by hand" in both:
+                cells += [_time(both["by hand"]["median"]), f"{both['by hand']['ratio']:.1f}x"]
+            table.add_row(*cells)
     return table
 
 

@@ -6,6 +6,7 @@ Exit status: 0; 1 a check failed; 2 bad usage or input; 3 it cannot run here, an
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -54,6 +55,28 @@ def bench(
     from hugefs.cli.bench import run_bench
 
     raise typer.Exit(run_bench(as_json=json, rounds=rounds, quick=quick))
+
+
+@app.command()
+def run(
+    paths: Annotated[list[Path], typer.Argument(help="Scenario files, or folders of them.", metavar="FILE…")],
+    on: Annotated[str, typer.Option(help="Where: sim, linux (needs root) or server.")] = "sim",
+    profile: Annotated[str | None, typer.Option(help="Whose behaviour sim shows: ideal or linux-6.18.")] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="Order of the together: block: tasks or line numbers, such as P,C,P.")
+    ] = None,
+    record: Annotated[bool, typer.Option("--record", help="Write outcomes and counters into the files.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a step and one a file.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every step.")] = False,
+) -> None:
+    """Scenarios: steps of tasks on huge page files, with their outcomes and counters checked."""
+    from hugefs.cli.run import run_scenarios
+
+    raise typer.Exit(
+        run_scenarios(
+            paths, target=on, profile=profile, schedule=schedule, record=record, as_json=json, verbose=verbose
+        )
+    )
 
 
 def main() -> None:

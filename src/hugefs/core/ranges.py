@@ -98,27 +98,34 @@ class RangeMap(Generic[V]):
 
     def put(self, where: PageRange, value: V) -> None:
         """Set the value of every page of ``where``."""
-        if where.end <= where.start:
+        start, end = where
+        if end <= start:
             return
         self.remove(where)
-        i = bisect_left(self._starts, where.start)
-        start, end = where
+        i = bisect_left(self._starts, start)
         if i < len(self._starts) and self._starts[i] == end and self._values[i] == value:
             end = self._ends[i]
-            self._delete(i, i + 1)
+            self._delete(i)
         if i > 0 and self._ends[i - 1] == start and self._values[i - 1] == value:
-            i -= 1
-            start = self._starts[i]
-            self._delete(i, i + 1)
-        self._insert(i, start, end, value)
+            self.pages += end - start
+            self._ends[i - 1] = end
+        else:
+            self._insert(i, start, end, value)
 
     def remove(self, where: PageRange) -> list[tuple[PageRange, V]]:
         """Take out every page of ``where``; returns the runs that were there."""
+        start, end = where
+        i = bisect_right(self._ends, start)
+        if i == len(self._starts) or self._starts[i] >= end or end <= start:
+            return []
+        if self._starts[i] == start and self._ends[i] == end:
+            return [(where, self._delete(i))]
         removed = self.runs(where)
-        if removed:
-            self._cut(where.start)
-            self._cut(where.end)
-            self._delete(bisect_left(self._starts, where.start), bisect_left(self._starts, where.end))
+        self._cut(start)
+        self._cut(end)
+        first, last = bisect_left(self._starts, start), bisect_left(self._starts, end)
+        del self._starts[first:last], self._ends[first:last], self._values[first:last]
+        self.pages -= sum(run.pages for run, _ in removed)
         return removed
 
     def _cut(self, at: int) -> None:
@@ -136,6 +143,6 @@ class RangeMap(Generic[V]):
         self._values.insert(i, value)
         self.pages += end - start
 
-    def _delete(self, first: int, last: int) -> None:
-        self.pages -= sum(self._ends[first:last]) - sum(self._starts[first:last])
-        del self._starts[first:last], self._ends[first:last], self._values[first:last]
+    def _delete(self, i: int) -> V:
+        self.pages -= self._ends.pop(i) - self._starts.pop(i)
+        return self._values.pop(i)
