@@ -131,8 +131,9 @@ def test_another_files_call_may_come_in_at_every_checkpoint(outer):
 
 
 @pytest.mark.parametrize("mapped_first", [False, True])
-@pytest.mark.parametrize("limits", [(2, 0, None, None), (3, 1, None, 1), (3, 0, 3, 2), (1, 1, 2, 1)])
-def test_a_fault_and_an_mmap_of_the_same_pages(limits, mapped_first):
+@pytest.mark.parametrize("mapped_bytes", [PAGE, 2 * PAGE])
+@pytest.mark.parametrize("limits", [(4, 0, 4, None), (2, 0, None, None), (3, 1, None, 1), (3, 0, 3, 2), (1, 1, 2, 1)])
+def test_a_fault_and_an_mmap_of_the_same_pages(limits, mapped_bytes, mapped_first):
     """The one pair on one file that no lock keeps apart in the kernel: a page may be promised and taken at once."""
     total, overcommit, size, minimum = limits
     which, came = 0, True
@@ -142,7 +143,7 @@ def test_a_fault_and_an_mmap_of_the_same_pages(limits, mapped_first):
         mapping = fs.map(file, 0, 2 * PAGE, reserve=False)
         both: list[Call] = [
             lambda fs=fs, mapping=mapping: fs.touch(mapping),  # type: ignore[misc]
-            lambda fs=fs, file=file: fs.map(file, 0, 2 * PAGE),  # type: ignore[misc]
+            lambda fs=fs, file=file: fs.map(file, 0, mapped_bytes),  # type: ignore[misc]
         ]
         came = let_in(both[mapped_first], both[not mapped_first], which)
         check(fs)

@@ -7,8 +7,9 @@ from functools import partial
 import pytest
 
 from hugefs.core.check import check
+from hugefs.core.checkpoint import observed_by
 from hugefs.errors import BusError
-from tests.core.helpers import PAGE, counters, create, pages, refuses, world
+from tests.core.helpers import PAGE, Recorder, counters, create, pages, refuses, world
 
 
 @pytest.mark.parametrize("write", [False, True])
@@ -148,6 +149,40 @@ def test_a_copy_of_ones_own_is_not_taken():
     fs.touch(child, pages(0, 1))
     refuses(fs, lambda: fs.touch(child, pages(1, 2)), BusError)
     check(fs)
+
+
+def test_what_another_child_copied_is_left_alone():
+    """Two children: one has the page still, the other its own copy. Only the first one's is the owner's page."""
+    fs, mount = world(2)
+    mapping = fs.map(create(fs, mount), 0, PAGE, private=True)
+    fs.touch(mapping)
+    has_it, copied = fs.fork(mapping), fs.fork(mapping)
+    fs.touch(copied)
+    assert counters(fs) == (2, 0, 0, 0)
+    fs.touch(mapping)
+    assert (has_it.reserve_lost, copied.reserve_lost, copied.pages.pages) == (True, False, 1)
+    check(fs)
+
+
+def test_only_touched_pages_are_taken_from_children():
+    """One copy can be had, the next page is taken back; what was not touched stays where it is."""
+    fs, mount = world(5)
+    mapping = fs.map(create(fs, mount), 0, 4 * PAGE, private=True)
+    fs.touch(mapping)
+    child = fs.fork(mapping)
+    fs.touch(mapping, pages(2, 4))
+    assert [run for run, _ in child.pages.runs()] == [pages(0, 3)]
+    check(fs)
+
+
+def test_the_places_of_a_private_touch():
+    """Taking a private page is a fault of its own: another task may run before it, and before each lock in it."""
+    fs, mount = world()
+    mapping = fs.map(create(fs, mount), 0, PAGE, private=True)
+    recorder = Recorder()
+    with observed_by(recorder):
+        fs.touch(mapping)
+    assert recorder.places == ["fault", "reserve map", "may fail: region descriptors", "pool", "reserve map"]
 
 
 def test_who_lost_a_page_does_not_find_the_file_instead():

@@ -8,7 +8,7 @@ from hugefs.core.checkpoint import Observer, observed_by
 from hugefs.core.filesystem import Filesystem
 from hugefs.core.inode import OpenFile
 from hugefs.errors import BusError, HugefsError, NoHugePages, NoSpace
-from tests.core.helpers import PAGE, Failing, Recorder, counters, create, refuses, world
+from tests.core.helpers import PAGE, Failing, Intruder, Recorder, counters, create, refuses, world
 
 
 def reserved_world(size: int | None = None, minimum: int | None = None, total: int = 4) -> tuple[Filesystem, OpenFile]:
@@ -131,9 +131,9 @@ def test_a_refusal_names_what_can_be_had():
     fs, mount = world(4, size=3)
     file = create(fs, mount)
     with pytest.raises(HugefsError) as caught:
-        fs.fallocate(file, 0, 4 * PAGE)
+        fs.fallocate(file, 0, 9 * PAGE)
     assert isinstance(caught.value, NoSpace)
-    assert (caught.value.wanted, caught.value.available, caught.value.mount) == (1, 0, "m")
+    assert (caught.value.wanted, caught.value.available, caught.value.mount) == (6, 0, "m")
 
 
 @pytest.mark.parametrize(
@@ -166,6 +166,45 @@ def test_the_places_of_a_reserve_and_of_a_fault():
     assert recorder.places == [
         "reserve map", "may fail: region descriptors", "subpool", "pool", "subpool", "reserve map", "page cache",
     ]  # fmt: skip
+
+
+def test_the_places_of_a_refusal_and_of_a_truncate():
+    """Undoing is done under locks as well, in the opposite order; a place that is not marked is not explored."""
+    fs, mount = world(2, minimum=1)
+    file = create(fs, mount)
+    recorder = Recorder()
+    with observed_by(recorder), pytest.raises(NoHugePages):
+        fs.map(file, 0, 3 * PAGE)
+    plan = ["reserve map", "may fail: region descriptors"]
+    assert recorder.places == [*plan, "subpool", "pool", "subpool", "reserve map"]
+    fs.fallocate(file, 0, 2 * PAGE)
+    recorder.places.clear()
+    with observed_by(recorder):
+        fs.truncate(file, PAGE)
+    free = ["page references", "pool", "subpool", "pool"]
+    assert recorder.places == ["might sleep: truncate", "page cache", *free, "reserve map"]
+
+
+def test_a_grant_that_comes_late_gives_up_what_is_too_much():
+    """While the pool was asked, another task's page filled the minimum: now one promise is too many, and it goes."""
+    fs, mount = world(3, minimum=1)
+    file, other = create(fs, mount), create(fs, mount, "g")
+    fs.fallocate(other, 0, PAGE)
+    recorder = Recorder()
+
+    def step_in() -> None:
+        with observed_by(Observer()):
+            fs.punch_hole(other, 0, PAGE)
+
+    class Late(Intruder):
+        def checkpoint(self, place: str) -> None:
+            recorder.checkpoint(place)
+            super().checkpoint(place)
+
+    with observed_by(Late(2, step_in)):
+        fs.map(file, 0, PAGE)
+    assert recorder.places == ["reserve map", "subpool", "pool", "subpool", "pool", "reserve map"]
+    assert counters(fs) == (3, 3, 1, 0)
 
 
 def test_freeing_never_sleeps():

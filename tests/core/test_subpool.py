@@ -91,7 +91,9 @@ def test_it_ends_with_the_later_of_mount_and_last_page(minimum):
     assert other.ended
 
 
-@pytest.mark.parametrize("use", [lambda s: s.get_pages(0), lambda s: s.put_pages(0), lambda s: s.unmount()])
+@pytest.mark.parametrize(
+    "use", [lambda s: s.get_pages(0), lambda s: s.granted(0), lambda s: s.put_pages(0), lambda s: s.unmount()]
+)
 def test_use_after_the_end_is_noticed(use):
     """The bug of 2011, seen at once instead of as somebody else's broken memory."""
     made = quota(1)

@@ -339,16 +339,14 @@ def act(verb: str, memmap: Memmap, frames: PageRange) -> None:
 
 def act_on_one(verb: str, page: HugePage) -> HugePage | None:
     """The same on one page; None where that was its last reference."""
-    state, references, mapped, subpool, restore = page
     if verb in ("cache", "own"):
-        state, restore = (PageState.CACHED if verb == "cache" else PageState.PRIVATE), False
-        mapped = int(verb == "own")
-    elif verb in ("get", "map"):
-        references, mapped = references + 1, mapped + (verb == "map")
-    elif verb == "restore":
-        restore = True
-    else:
-        references, mapped = references - 1, mapped - (verb == "unmap")
-        if verb == "uncache" or (verb == "unmap" and not mapped):
-            state = PageState.ORPHANED
-    return HugePage(state, references, mapped, subpool, restore) if references else None
+        state = PageState.CACHED if verb == "cache" else PageState.PRIVATE
+        return page._replace(state=state, restore_reserve=False, mapped=int(verb == "own"))
+    if verb in ("get", "map"):
+        return page._replace(references=page.references + 1, mapped=page.mapped + (verb == "map"))
+    if verb == "restore":
+        return page._replace(restore_reserve=True)
+    page = page._replace(references=page.references - 1, mapped=page.mapped - (verb == "unmap"))
+    if verb == "uncache" or (verb == "unmap" and not page.mapped):
+        page = page._replace(state=PageState.ORPHANED)
+    return page if page.references else None
