@@ -14,6 +14,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
+import numpy as np
+
 from hugefs.client import forking
 from hugefs.client.connection import Connection
 from hugefs.client.registry import register, require_linux
@@ -93,10 +96,15 @@ def _not_standard(sock: socket.socket) -> socket.socket:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, so that the server finds this very hugefs; without what would make its Python wait or talk."""
+    """Ours, so that the server finds this very hugefs and what it needs; without what would make its Python wait or
+    talk. This process may have found them through ``sys.path`` alone.
+    """
     environment = {name: value for name, value in os.environ.items() if name not in {"PYTHONINSPECT", "PYTHONSTARTUP"}}
-    home = str(Path(__file__).resolve().parents[2])
+    files = (__file__, np.__file__, msgspec.__file__)
+    homes = dict.fromkeys(str(Path(file).resolve().parents[up]) for file, up in zip(files, (2, 1, 1), strict=True))
     # What is installed is found anyway, and site-packages before the standard library would shadow some of it.
-    if home not in {*site.getsitepackages(), site.getusersitepackages()}:
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (home, environment.get("PYTHONPATH"))))
+    found_anyway = {str(Path(home).resolve()) for home in (*site.getsitepackages(), site.getusersitepackages())}
+    missing = [home for home in homes if home not in found_anyway]
+    if missing:
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (*missing, environment.get("PYTHONPATH"))))
     return environment

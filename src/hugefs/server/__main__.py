@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import logging
 import os
 import resource
@@ -30,8 +31,11 @@ def main() -> int:
     arguments = parser.parse_args()
     first = socket.socket(fileno=arguments.session_fd)
     first.set_inheritable(False)
-    if os.fork():
-        os._exit(0)  # the starter waits for this process only; the server is its grandchild
+    try:
+        if os.fork():
+            os._exit(0)  # the starter waits for this process only; the server is its grandchild
+    except OSError as error:
+        return _cannot_start(first, error)
     _quiet_signals()
     return _serve(arguments, first)
 
@@ -94,6 +98,18 @@ def _serve(arguments: argparse.Namespace, first: socket.socket) -> int:
     loop.close()
     store.close()
     return 0
+
+
+def _cannot_start(first: socket.socket, error: OSError) -> int:
+    """The starter waits for our end, and only then says Hello; so these are the last words of a session."""
+    from hugefs.server.session import Session, peer_of
+    from hugefs.wire.messages import Failure
+
+    reason = f"the server cannot become a process of its own (RLIMIT_NPROC, pids.max): {error.strerror}"
+    session = Session(first, *peer_of(first))
+    session.answer(Failure(0, error.errno or errno.EAGAIN, reason))
+    session.close()
+    return 3
 
 
 def _refuse(session: object, error: Exception) -> None:
