@@ -348,6 +348,25 @@ class NaiveWorld:
         mapping.file.maps.append(child)
         return child
 
+    def split(self, mapping: NaiveMap, at: int) -> NaiveMap:
+        rest = NaiveMap(mapping.file, [index for index in mapping.parts if index >= at], mapping.private)
+        rest.owner, rest.lost = mapping.owner, mapping.lost
+        for index in rest.parts:
+            mapping.parts.remove(index)
+            for ours, theirs in ((mapping.open, rest.open), (mapping.seen, rest.seen)):
+                if index in ours:
+                    ours.remove(index)
+                    theirs.add(index)
+            if index in mapping.pages:
+                rest.pages[index] = mapping.pages.pop(index)
+                rest.pages[index].holders.remove(mapping)
+                rest.pages[index].holders.append(rest)
+        for page in self.live:
+            if page.owed and page.owed[0] is mapping and page.owed[1] in rest.parts:
+                page.owed = (rest, page.owed[1])
+        mapping.file.maps.append(rest)
+        return rest
+
     def zap_everywhere(self, file: NaiveFile, indexes: Iterable[int]) -> None:
         for mapping in file.maps:
             if mapping.private:

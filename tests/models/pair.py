@@ -138,6 +138,16 @@ class Pair:
         if made:
             self.maps.append(made)
 
+    def split(self, which: int, at: int) -> None:
+        """Where something is mapped on both sides; a mapping of nothing is not made."""
+        real, twin = self.maps[which]
+        if min(twin.parts) < at <= max(twin.parts):
+            made = self.both(
+                f"split({which}, {at})", lambda: self.fs.split(real, at), lambda: self.twin.split(twin, at)
+            )
+            if made:
+                self.maps.append(made)
+
     def unmap(self, which: int, start: int, end: int) -> None:
         real, twin = self.maps[which]
         self.both(

@@ -131,6 +131,11 @@ class EveryCall(RuleBasedStateMachine):
     def fork(self, which):
         self.pair.fork(which % len(self.pair.maps))
 
+    @precondition(lambda self: 0 < len(self.pair.maps) < 10)
+    @rule(which=WHICH, at=INDEX)
+    def split(self, which, at):
+        self.pair.split(which % len(self.pair.maps), at)
+
     @precondition(lambda self: self.pair.maps)
     @rule(which=WHICH, index=INDEX, length=LENGTH, write=st.booleans())
     def touch(self, which, index, length, write):

@@ -21,6 +21,7 @@ WEIGHTS = {
     "punch": 5,
     "map": 14,
     "fork": 6,
+    "split": 3,
     "unmap": 6,
     "touch": 20,
     "discard": 5,
@@ -101,6 +102,9 @@ def on_a_mapping(pair: Pair, verb: str, random: Random) -> None:
     if verb == "fork":
         if len(pair.maps) < 12:
             pair.fork(which)
+    elif verb == "split":
+        if len(pair.maps) < 12:
+            pair.split(which, end)
     elif verb == "touch":
         pair.touch(which, start, end, random.random() < 0.7)
     else:
