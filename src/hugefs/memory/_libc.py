@@ -20,16 +20,30 @@ MAP_SHARED = 0x01
 MAP_PRIVATE = 0x02
 MAP_FIXED = 0x10
 MAP_ANONYMOUS = 0x20
+MAP_LOCKED = 0x2000
 MAP_NORESERVE = 0x4000
+MAP_POPULATE = 0x8000
 MAP_HUGETLB = 0x40000
 HUGE_SHIFT = 26  # log2 of the huge page size goes into the flags above this bit, for mmap and for memfd_create alike
 
+# mremap(2)
+MREMAP_MAYMOVE = 1
+MREMAP_FIXED = 2
+MREMAP_DONTUNMAP = 4
+
 # madvise(2)
+MADV_WILLNEED = 3
 MADV_DONTNEED = 4
+MADV_FREE = 8
+MADV_REMOVE = 9
+MADV_DONTFORK = 10
+MADV_DOFORK = 11
 MADV_HUGEPAGE = 14
+MADV_COLD = 20
 MADV_POPULATE_READ = 22
 MADV_POPULATE_WRITE = 23
 MADV_COLLAPSE = 25
+MADV_SOFT_OFFLINE = 101
 
 # memfd_create(2) and fcntl(2)
 MFD_CLOEXEC = 0x1
@@ -47,8 +61,31 @@ F_SEAL_FUTURE_WRITE = 0x10
 # fallocate(2)
 FALLOC_FL_KEEP_SIZE = 0x1
 FALLOC_FL_PUNCH_HOLE = 0x2
+FALLOC_FL_COLLAPSE_RANGE = 0x8
+FALLOC_FL_ZERO_RANGE = 0x10
+FALLOC_FL_INSERT_RANGE = 0x20
 
+# System V shared memory
+IPC_PRIVATE = 0
+IPC_CREAT = 0o1000
+IPC_RMID = 0
+SHM_HUGETLB = 0o4000
+SHM_NORESERVE = 0o10000
+SHM_RDONLY = 0o10000
+
+# mount(2), umount2(2), unshare(2)
+MS_REMOUNT = 32
+MS_REC = 16384
+MS_PRIVATE = 1 << 18
+MNT_DETACH = 2
+CLONE_NEWNS = 0x00020000
+CLONE_NEWIPC = 0x08000000
+
+SPLICE_F_NONBLOCK = 2
+
+PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
+PR_SET_CHILD_SUBREAPER = 36
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _MAP_FAILED = ctypes.c_void_p(-1).value
@@ -92,6 +129,22 @@ _mprotect = _declare("mprotect", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t,
 _fallocate = _declare("fallocate", ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 _read = _declare("read", ctypes.c_ssize_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
 _vmsplice = _declare("vmsplice", ctypes.c_ssize_t, ctypes.c_int, ctypes.POINTER(_IoVec), ctypes.c_size_t, ctypes.c_uint)
+_write = _declare("write", ctypes.c_ssize_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
+_mremap = _declare(
+    "mremap", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p
+)
+_mlock = _declare("mlock", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
+_munlock = _declare("munlock", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
+_readahead = _declare("readahead", ctypes.c_ssize_t, ctypes.c_int, ctypes.c_int64, ctypes.c_size_t)
+_shmget = _declare("shmget", ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_int)
+_shmat = _declare("shmat", ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
+_shmdt = _declare("shmdt", ctypes.c_int, ctypes.c_void_p)
+_shmctl = _declare("shmctl", ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_void_p)
+_mount = _declare(
+    "mount", ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p
+)
+_umount2 = _declare("umount2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int)
+_unshare = _declare("unshare", ctypes.c_int, ctypes.c_int)
 _prctl = _declare("prctl", ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
 
 
@@ -153,6 +206,118 @@ def vmsplice(pipe_fd: int, address: int, length: int, flags: int = 0) -> int:
     if count < 0:
         raise _failed("vmsplice")
     return count
+
+
+def vmsplice_starts(pipe_fd: int, addresses: list[int], length: int) -> int:
+    """vmsplice ``length`` bytes from each address, not waiting for room in the pipe; how many bytes went."""
+    vectors = (_IoVec * len(addresses))(*(_IoVec(address, length) for address in addresses))
+    count: int = _vmsplice(pipe_fd, vectors, len(addresses), SPLICE_F_NONBLOCK)
+    if count < 0:
+        raise _failed("vmsplice")
+    return count
+
+
+def write_from(fd: int, address: int, length: int) -> int:
+    """write(2) from an address; how many bytes went. A page that cannot be had is EFAULT."""
+    count: int = _write(fd, address, length)
+    if count < 0:
+        raise _failed("write")
+    return count
+
+
+def fallocate_mode(fd: int, mode: int, offset: int, length: int) -> None:
+    """fallocate(2) with any mode, and offsets as they are."""
+    if _fallocate(fd, mode, offset, length) != 0:
+        raise _failed("fallocate")
+
+
+def mremap(address: int, old_length: int, new_length: int, flags: int, new_address: int | None) -> int:
+    """Resize or move a mapping; its address. ``new_address`` counts with MREMAP_FIXED and MREMAP_DONTUNMAP."""
+    got: int | None = _mremap(address, old_length, new_length, flags, new_address)
+    if got is None or got == _MAP_FAILED:
+        raise _failed("mremap")
+    return got
+
+
+def mlock(address: int, length: int) -> None:
+    """Lock a range; its pages are taken."""
+    if _mlock(address, length) != 0:
+        raise _failed("mlock")
+
+
+def munlock(address: int, length: int) -> None:
+    """Unlock a range."""
+    if _munlock(address, length) != 0:
+        raise _failed("munlock")
+
+
+def readahead(fd: int, offset: int, length: int) -> None:
+    """Ask for a part of a file to be read into the page cache."""
+    if _readahead(fd, offset, length) < 0:
+        raise _failed("readahead")
+
+
+def shmget(size: int, flags: int) -> int:
+    """A new private System V segment; its identifier."""
+    segment: int = _shmget(IPC_PRIVATE, size, flags)
+    if segment < 0:
+        raise _failed("shmget")
+    return segment
+
+
+def shmat(segment: int, address: int | None, flags: int) -> int:
+    """Attach a segment; its address."""
+    got: int | None = _shmat(segment, address, flags)
+    if got is None or got == _MAP_FAILED:
+        raise _failed("shmat")
+    return got
+
+
+def shmdt(address: int) -> None:
+    """Detach the segment that is attached there."""
+    if _shmdt(address) != 0:
+        raise _failed("shmdt")
+
+
+def shm_remove(segment: int) -> None:
+    """shmctl(IPC_RMID): the segment goes with its last attachment."""
+    if _shmctl(segment, IPC_RMID, None) != 0:
+        raise _failed("shmctl")
+
+
+def mount(source: str, target: str, kind: str | None, flags: int, options: str | None) -> None:
+    """mount(2)."""
+    encoded = [None if text is None else text.encode() for text in (source, target, kind, options)]
+    if _mount(encoded[0], encoded[1], encoded[2], flags, encoded[3]) != 0:
+        raise _failed("mount")
+
+
+def umount(target: str, flags: int = 0) -> None:
+    """umount2(2)."""
+    if _umount2(target.encode(), flags) != 0:
+        raise _failed("umount2")
+
+
+def unshare(flags: int) -> None:
+    """Leave namespaces for new ones."""
+    if _unshare(flags) != 0:
+        raise _failed("unshare")
+
+
+def prctl(option: int, value: int) -> None:
+    """prctl(2) with one number."""
+    if _prctl(option, value, 0, 0, 0) != 0:
+        raise _failed("prctl")
+
+
+def load_byte(address: int) -> int:
+    """The byte at an address. A fault is a signal: only for processes that may die of it."""
+    return ctypes.c_ubyte.from_address(address).value
+
+
+def store_byte(address: int, value: int) -> None:
+    """Write the byte at an address. A fault is a signal: only for processes that may die of it."""
+    ctypes.c_ubyte.from_address(address).value = value
 
 
 def set_thread_name(name: str) -> None:
