@@ -289,7 +289,7 @@ def test_a_parent_killed_right_after_the_fork(request: pytest.FixtureRequest):
 def test_forks_while_other_threads_ask_and_wait(request: pytest.FixtureRequest):
     """A fork in the middle of others' requests, long waits and creations: no hang, and each child can ask."""
     with replayable(request.node.nodeid) as chance, watched_mount(16 << 21, huge="off") as mount:
-        filler = mount.zeros(8 * PAGE, "u1", name="filler")
+        filler: Any = mount.zeros(8 * PAGE, "u1", name="filler")
         stop = threading.Event()
         wrong: list[BaseException] = []
 
@@ -329,7 +329,8 @@ def test_forks_while_other_threads_ask_and_wait(request: pytest.FixtureRequest):
         assert not any(thread.is_alive() for thread in threads)
         assert not wrong
         mount.unlink("filler")
-        del filler, threads, works
+        filler = None
+        del threads, works
         everything_is_back(mount)
         print(f"{forks} forks")
 

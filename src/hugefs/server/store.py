@@ -36,6 +36,7 @@ log = logging.getLogger("hugefs.server")
 
 # What is done at once takes about half a millisecond at most (bench/ has the figures): pages of each backing.
 _PAGES_AT_ONCE = {Backing.HUGETLB: 4, Backing.THP: 1, Backing.BASE: 1}
+_PAGES_LARGE = 64  # larger ones have threads of their own, so that smaller ones do not wait for them
 _FALLBACK = {Backing.HUGETLB: Backing.THP, Backing.THP: Backing.BASE}
 _FREEING_SECONDS_MAX = 60.0
 
@@ -83,7 +84,8 @@ class Store:
         self.wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._busy: dict[int, deque[Callable[[], None]]] = {}
         self._finished: SimpleQueue[tuple[set[int], list[Refusal], Callable[[list[Refusal]], None]]] = SimpleQueue()
-        self._makers = _threads(2, "make-ready")
+        self._makers = _threads(2, "make-large")
+        self._makers_of_small = _threads(1, "make-small")
         self._freer = _threads(1, "give-back")
         self._freeing = 0
         self._freed = threading.Condition()
@@ -182,16 +184,17 @@ class Store:
             elif effect.inode in self.files:
                 slow.append(effect)
                 pages += effect.length_bytes // self.page_bytes if isinstance(effect, Clear) else effect.pages.pages
-        if pages <= _PAGES_AT_ONCE[self.backing] and not self._freeing:
-            then(self._work(slow))
-            return
-        if not slow:
-            then([])
-            return
+        if pages <= _PAGES_AT_ONCE[self.backing]:
+            freeing = self._freeing > 0
+            refusals = self._work(slow, may_wait=False)
+            if not (refusals and freeing):
+                then(refusals)
+                return
         inodes = {effect.inode for effect in slow}
         for inode in inodes:
             self._busy[inode] = deque()
-        self._makers.submit(self._work_elsewhere, slow, inodes, then)
+        makers = self._makers if pages > _PAGES_LARGE else self._makers_of_small
+        makers.submit(self._work_elsewhere, slow, inodes, then)
 
     def finish_jobs(self) -> None:
         """Take up what other threads have finished. Called by the one thread that keeps the books."""
@@ -212,21 +215,22 @@ class Store:
     def close(self) -> None:
         """The server ends: its memory goes with it."""
         self._makers.shutdown(cancel_futures=True)
+        self._makers_of_small.shutdown(cancel_futures=True)
         self._freer.shutdown(cancel_futures=True)
 
     def _work_elsewhere(self, effects: list[Effect], inodes: set[int], then: Callable[[list[Refusal]], None]) -> None:
         self._finished.put((inodes, self._work(effects), then))
         os.eventfd_write(self.wake, 1)
 
-    def _work(self, effects: Iterable[Effect]) -> list[Refusal]:
-        """Each effect on its own: where one page cannot be had, the others still can."""
+    def _work(self, effects: Iterable[Effect], *, may_wait: bool = True) -> list[Refusal]:
+        """Each effect on its own: where one page cannot be had, the others still can. Done again it does no harm."""
         refusals: list[Refusal] = []
         for effect in effects:
             file = self.files.get(effect.inode)
             if file is None:
                 continue
             try:
-                self._carry_out_one(file, effect)
+                self._carry_out_one(file, effect, may_wait)
             except HugefsError as error:
                 self._failed(effect, error, refusals)
             except OSError as error:
@@ -244,9 +248,9 @@ class Store:
         else:
             log.error("%s could not be carried out: %s", effect, error)
 
-    def _carry_out_one(self, file: FileMemory, effect: Effect) -> None:
+    def _carry_out_one(self, file: FileMemory, effect: Effect, may_wait: bool) -> None:
         if isinstance(effect, Back):
-            self._back(file, effect.pages.start * self.page_bytes, effect.pages.pages * self.page_bytes)
+            self._back(file, effect.pages.start * self.page_bytes, effect.pages.pages * self.page_bytes, may_wait)
         elif file.memory is not None and not isinstance(effect, Forget):
             if isinstance(effect, Clear):
                 offset, length = effect.offset_bytes, effect.length_bytes
@@ -256,15 +260,16 @@ class Store:
             if offset < end:
                 (file.memory.clear if isinstance(effect, Clear) else file.memory.drop)(offset, end - offset)
 
-    def _back(self, file: FileMemory, offset: int, length: int) -> None:
+    def _back(self, file: FileMemory, offset: int, length: int, may_wait: bool) -> None:
         """Back a range: from the machine, else after what is being given back, else from the mount's minimum, else on
         lesser pages where the mount may, the file has none yet, and nobody has its descriptor.
         """
         memory = self._memory(file)
         memory.grow(max(memory.size_bytes, offset + length))
+        freeing = self._freeing > 0  # looked at first: what comes back while we try is worth another try
         more_room: list[Callable[[], bool]] = [
             lambda: True,
-            self._wait_for_freed,
+            lambda: self._wait_for_freed() or freeing,
             lambda: self.minimum.release(length),
         ]
         refusal = None
@@ -275,13 +280,15 @@ class Store:
                     return
             except NoHugePages as error:
                 refusal = error
+                if freeing and not may_wait:
+                    raise
         lesser = _FALLBACK.get(memory.backing)
         if lesser is None or not self.may_fall_back or memory.backed_bytes or file.handed_out:
             assert refusal is not None
             raise refusal
         file.memory = self._new_memory(file, lesser)
         memory.close()
-        self._back(file, offset, length)
+        self._back(file, offset, length, may_wait)
 
     def settle_minimum(self, pages_reserved: int) -> None:
         """Hold what the mount's minimum has not in use. Letting go is done at once, taking back in a thread."""
