@@ -68,12 +68,51 @@ class MemInfo:
             waiting=reply.waiting,
         )
 
+    @property
+    def total(self) -> int:
+        """Short for ``pages_total``."""
+        return self.pages_total
+
+    @property
+    def free(self) -> int:
+        """Short for ``pages_free``."""
+        return self.pages_free
+
+    @property
+    def reserved(self) -> int:
+        """Short for ``pages_reserved``."""
+        return self.pages_reserved
+
+    @property
+    def surplus(self) -> int:
+        """Short for ``pages_surplus``."""
+        return self.pages_surplus
+
+    @property
+    def available(self) -> int:
+        """Short for ``pages_available``."""
+        return self.pages_available
+
+    @property
+    def used(self) -> int:
+        """Pages that are taken or promised."""
+        return self.pages_total - self.pages_free + self.pages_reserved
+
+    def __getitem__(self, name: str) -> int:
+        """A counter by its name in /proc/meminfo: ``info["HugePages_Free"]``. Raises KeyError."""
+        return self._by_kernel_name()[name]
+
+    def _by_kernel_name(self) -> dict[str, int]:
+        return {
+            "HugePages_Total": self.pages_total,
+            "HugePages_Free": self.pages_free,
+            "HugePages_Rsvd": self.pages_reserved,
+            "HugePages_Surp": self.pages_surplus,
+        }
+
     def __str__(self) -> str:
         lines = (
-            ("HugePages_Total:", self.pages_total),
-            ("HugePages_Free:", self.pages_free),
-            ("HugePages_Rsvd:", self.pages_reserved),
-            ("HugePages_Surp:", self.pages_surplus),
+            *((f"{name}:", count) for name, count in self._by_kernel_name().items()),
             ("available:", self.pages_available),
             ("Hugepagesize:", format_size(self.page_bytes)),
             ("backing:", self.backing),
