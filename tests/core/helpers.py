@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hugefs.core import check
+from hugefs.core.charger import Charger, Payer
 from hugefs.core.checkpoint import Observer
 from hugefs.core.filesystem import Filesystem
 from hugefs.core.inode import OpenFile
@@ -91,6 +92,50 @@ def refuses(fs: Filesystem, operation: Callable[[], object], error: type[HugefsE
     assert digest(fs) == before, "the refused call changed something"
     check.check(fs)
     return caught.value
+
+
+class Purse(Charger):
+    """Pays for everyone and counts what it is owed. ``limit``: pages, and promises, that it would pay for."""
+
+    def __init__(self, limit: int = 2**60) -> None:
+        self.limit = limit
+        self.pages = 0
+        self.promises = 0
+
+    def __repr__(self) -> str:
+        return "purse"
+
+    def pages_chargeable(self, promised: bool) -> int:
+        return self.limit - (self.pages if promised else max(self.pages, self.promises))
+
+    def charge_promises(self, pages: int) -> Payer:
+        if self.promises + pages > self.limit:
+            raise NoHugePages("the purse is empty", wanted=pages, available=self.limit - self.promises)
+        self.promises += pages
+        return self
+
+    def charge_pages(self, pages: int) -> Payer:
+        if self.pages + pages > self.limit:
+            raise NoHugePages("the purse is empty", wanted=pages, available=self.limit - self.pages)
+        self.pages += pages
+        return self
+
+    def uncharge_promises(self, payer: Payer, pages: int) -> None:
+        assert payer in (None, self)
+        self.promises -= pages if payer else 0
+
+    def uncharge_pages(self, payer: Payer, pages: int) -> None:
+        assert payer in (None, self)
+        self.pages -= pages if payer else 0
+
+    def settled_with(self, fs: Filesystem) -> bool:
+        """Whether it paid for exactly what is there: each page once, each promise where it is remembered."""
+        inodes = [inode for superblock in fs.superblocks for inode in superblock.inodes.values()]
+        mappings = [mapping for inode in inodes for mapping in inode.mappings]
+        promises = sum(run.pages for inode in inodes for run, payer in inode.reserve_map.entries.runs() if payer)
+        promises += sum(mapping.parts.pages for mapping in mappings if mapping.payer)
+        promises += sum(run.pages for run, page in fs.memmap.runs() if page.promise_payer)
+        return (self.pages, self.promises) == (fs.memmap.pages_allocated, promises)
 
 
 class Failing(Observer):

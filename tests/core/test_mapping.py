@@ -7,6 +7,8 @@ from functools import partial
 import pytest
 
 from hugefs.core.check import check
+from hugefs.core.filesystem import Filesystem
+from hugefs.core.mapping import Mapping
 from hugefs.errors import BadHandle, BusError, InvalidRequest, NoHugePages, PermissionDenied
 from tests.core.helpers import PAGE, counters, create, pages, refuses, world
 
@@ -207,6 +209,89 @@ def test_a_promise_that_is_awaited_can_be_given_up(meanwhile):
         fs.unmap(child)
     check(fs)
     assert counters(fs) == ((3, 2, 0, 0) if meanwhile == "touch" else (3, 3, 0, 0))
+
+
+def split_world() -> tuple[Filesystem, Mapping, Mapping]:
+    """Six private pages: 0 and 3 taken, 4 let go and held by a fork, 1, 2 and 5 promised; and then two mappings."""
+    fs, mount = world(12, size=12)
+    fs.fallocate(create(fs, mount, "g"), 0, PAGE)
+    mapping = fs.map(create(fs, mount), 0, 6 * PAGE, private=True)
+    for index in (0, 3, 4):
+        fs.touch(mapping, pages(index, index + 1))
+    child = fs.fork(mapping)
+    fs.unmap(child, pages(0, 4))
+    fs.discard(mapping, pages(4, 5))
+    before = counters(fs)
+    rest = fs.split(mapping, 3)
+    assert counters(fs) == before == (12, 8, 3, 0)
+    check(fs)
+    return fs, mapping, rest
+
+
+def test_a_mapping_splits_with_all_that_is_in_it():
+    """Pages, used promises, awaited promises: each half has its own, and no counter has moved."""
+    fs, mapping, rest = split_world()
+    assert (mapping.where, rest.where) == (pages(0, 3), pages(3, 6))
+    assert (mapping.pages_promised, rest.pages_promised) == (2, 1)
+    assert ([run for run, _ in mapping.pages.runs()], [run for run, _ in rest.pages.runs()]) == (
+        [pages(0, 1)],
+        [pages(3, 4)],
+    )
+    refuses(fs, lambda: fs.touch(mapping, pages(3, 4)), InvalidRequest)
+    fs.touch(mapping)
+    fs.touch(rest)
+    assert counters(fs) == (12, 4, 0, 0)
+    check(fs)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("child_first", [False, True])
+def test_halves_end_in_any_order(first, child_first):
+    """Each half gives back its own; what was awaited comes back to the half it is in."""
+    fs, *halves = split_world()
+    child = next(mapping for mapping in halves[0].inode.mappings if mapping not in halves)
+    if child_first:
+        fs.unmap(child)
+        check(fs)
+        assert counters(fs) == (12, 9, 4, 0)
+    fs.unmap(halves[first])
+    check(fs)
+    fs.unmap(halves[1 - first])
+    check(fs)
+    if not child_first:
+        fs.unmap(child)
+    assert counters(fs) == (12, 11, 0, 0)
+
+
+def test_a_half_keeps_what_was_lost_and_seen():
+    """A robbed child that is split is robbed in both halves, and may still read what it had met before."""
+    fs, mount = world(6)
+    file = create(fs, mount)
+    fs.fallocate(file, 0, 3 * PAGE)
+    owner = fs.map(file, 0, 3 * PAGE, private=True)
+    fs.touch(owner, pages(0, 1))
+    fs.touch(owner, pages(1, 3), write=False)
+    child = fs.fork(owner)
+    fs.pool.resize(0)
+    fs.touch(owner, pages(0, 1))
+    assert child.reserve_lost
+    rest = fs.split(child, 2)
+    assert rest.reserve_lost
+    fs.touch(child, pages(1, 2), write=False)
+    fs.touch(rest, write=False)
+    refuses(fs, lambda: fs.touch(child, pages(0, 1), write=False), BusError)
+    fs.punch_hole(file, 2 * PAGE, PAGE)
+    refuses(fs, lambda: fs.touch(rest, write=False), BusError)
+
+
+@pytest.mark.parametrize("at", [-1, 0, 3, 4])
+def test_a_split_must_be_inside(at):
+    """A half of nothing would be a mapping that nobody can unmap."""
+    fs, mount = world()
+    mapping = fs.map(create(fs, mount), 0, 3 * PAGE)
+    refuses(fs, lambda: fs.split(mapping, at), InvalidRequest)
+    fs.unmap(mapping)
+    refuses(fs, lambda: fs.split(mapping, 1), BadHandle)
 
 
 @pytest.mark.parametrize("call", ["truncate", "punch"])

@@ -20,7 +20,7 @@ from hugefs.core.pin import Pin
 from hugefs.core.ranges import PageRange
 from hugefs.core.superblock import Superblock
 from hugefs.errors import HugefsError
-from tests.core.helpers import PAGE, counters
+from tests.core.helpers import PAGE, Purse, counters
 from tests.models.naive import NaiveFile, NaiveMap, NaiveMount, NaivePin, NaiveWorld, Page, Refused
 
 __all__ = ["NAMES", "Both", "Pair"]
@@ -43,7 +43,8 @@ class Pair:
     """Both worlds. The lists hold what a caller can still use."""
 
     def __init__(self, pages_total: int, pages_overcommit: int) -> None:
-        self.fs = Filesystem(PAGE, pages_total, pages_overcommit)
+        self.purse = Purse()
+        self.fs = Filesystem(PAGE, pages_total, pages_overcommit, charger=self.purse)
         self.twin = NaiveWorld(pages_total, pages_overcommit)
         self.mounts: list[Both[Superblock, NaiveMount]] = []
         self.files: list[Both[OpenFile, NaiveFile]] = []
@@ -212,6 +213,7 @@ class Pair:
             self.unpin(0)
         # Shrinking below what is in use makes surplus pages; the last put lets them go.
         check_at_rest(self.fs)
+        assert (self.purse.pages, self.purse.promises) == (0, 0)
 
     def is_mapped(self, twin: NaiveMap, start: int, end: int) -> bool:
         """Whether every page of the range is still mapped; anything else is refused, and tested elsewhere."""
@@ -244,6 +246,7 @@ class Pair:
         fs, twin = self.fs, self.twin
         assert counters(fs) == twin.counters(), f"counters {counters(fs)}, the twin says {twin.counters()}"
         assert fs.pool.pages_configured == twin.configured
+        assert self.purse.settled_with(fs), "somebody pays for what is not there, or nobody for what is"
         for quota in twin.quotas[:]:
             if not quota.mounted and not twin.used(quota):
                 twin.quotas.remove(quota)
