@@ -1,0 +1,174 @@
+"""The runner's side of a task: its socket and its pidfd; and how the first process of a world is started.
+
+Rule 1: a task that dies answers nothing: its socket closes. It is gone, with all that it held, when its pidfd says so.
+Rule 2: nobody but the two ends has a task's socket: no end is inherited by a process that is not meant.
+"""
+
+from __future__ import annotations
+
+import array
+import marshal
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+__all__ = ["DEAD", "Process", "World", "end_all", "start_world"]
+
+DEAD = (-1, None)
+"""The answer of a process that died instead."""
+
+_ANSWER_SECONDS = 120
+_MESSAGE_BYTES_MAX = 1 << 16
+_TIMEOUT = struct.pack("ll", _ANSWER_SECONDS, 0)
+_BARE = ("hugefs", "hugefs.memory")
+"""Packages whose own modules a task needs, but not what they load on import: NumPy, for one."""
+
+_PROGRAM = """
+import sys, types
+for name, place in {packages!r}.items():
+    sys.modules[name] = module = types.ModuleType(name)
+    module.__path__ = [place]
+from hugefs.scenario.targets.linux_world import main
+main()
+"""
+
+
+class Process:
+    """One task, or the process all tasks are forked from."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEOUT)
+        self._sock = sock
+        self.pid = 0
+        self._pidfd = -1
+
+    @classmethod
+    def pair(cls) -> tuple[Process, socket.socket]:
+        """This side, and the socket for the other."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        return cls(ours), theirs
+
+    def is_now(self, pid: int) -> None:
+        """Which process it has become."""
+        self.pid = pid
+        self._pidfd = os.pidfd_open(pid)
+
+    def call(self, *command: Any, fd: int = -1) -> tuple[int, Any]:
+        """Send a command, wait for its answer: errno (0 for none) and value, or DEAD."""
+        ancillary = [] if fd < 0 else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+        try:
+            self._sock.sendmsg([marshal.dumps(command)], ancillary)
+            data = self._sock.recv(_MESSAGE_BYTES_MAX)
+        except (BrokenPipeError, ConnectionResetError):
+            data = b""
+        except BlockingIOError:
+            self.kill()
+            raise TimeoutError(f"a task did not answer {command[0]} in {_ANSWER_SECONDS} seconds") from None
+        if data:
+            answer: tuple[int, Any] = marshal.loads(data)
+            return answer
+        self.wait()
+        return DEAD
+
+    def greeting(self) -> tuple[int, Any]:
+        """What it says first, unasked."""
+        data = self._sock.recv(_MESSAGE_BYTES_MAX)
+        return marshal.loads(data) if data else (1, "the process ended at once")
+
+    def hang_up(self) -> None:
+        """It notices, and ends; wait for it."""
+        self._sock.close()
+        self.wait()
+
+    def exit(self) -> None:
+        """Let it end by itself, and wait for it."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self._sock.send(marshal.dumps(("exit",)))
+        self.wait()
+
+    def signal_kill(self) -> None:
+        """SIGKILL, without waiting."""
+        if self._pidfd >= 0:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for it."""
+        self.signal_kill()
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until it is gone and holds nothing any more."""
+        if self._pidfd >= 0:
+            poll = select.poll()
+            poll.register(self._pidfd, select.POLLIN)
+            poll.poll()
+            os.close(self._pidfd)
+            self._pidfd = -1
+        self._sock.close()
+
+
+def end_all(processes: list[Process]) -> None:
+    """Kill them all, then wait for each."""
+    for process in processes:
+        process.signal_kill()
+    for process in processes:
+        process.wait()
+
+
+class World:
+    """The process that all tasks are forked from; it ends, and cleans up, when it is hung up on."""
+
+    def __init__(self, process: Process, child: subprocess.Popen[bytes]) -> None:
+        self.pid = process.pid
+        self._process = process
+        self._child = child
+
+    def call(self, *command: Any, fd: int = -1) -> Any:
+        """Send a command; its value. Raises OSError as the call there did."""
+        errno, value = self._process.call(*command, fd=fd)
+        if errno:
+            raise OSError(errno, str(value))
+        return value
+
+    def new_task(self) -> Process:
+        """A new task."""
+        process, theirs = Process.pair()
+        with theirs:
+            process.is_now(self.call("task", fd=theirs.fileno()))
+        return process
+
+    def close(self) -> None:
+        """Let it end; all that it held is gone afterwards. What is not its own the runner puts back itself."""
+        self.call("leave")
+        self._process.hang_up()
+        self._child.wait()
+
+
+def start_world(place: str) -> World:
+    """A new process with namespaces of its own; ``place`` is the directory it mounts over. Raises OSError."""
+    process, theirs = Process.pair()
+    source = Path(__file__).parents[3]
+    packages = {name: str(source.joinpath(*name.split("."))) for name in _BARE}
+    with theirs:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-S", "-c", _PROGRAM.format(packages=packages), str(theirs.fileno()), place],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,
+            cwd="/",
+        )
+    process.is_now(child.pid)
+    errno, value = process.greeting()
+    if errno:
+        child.wait()
+        raise OSError(errno, f"no namespaces for a scenario: {value}")
+    return World(process, child)
