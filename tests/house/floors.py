@@ -2,7 +2,9 @@
 
 Rule 1: a module imports its own room, or a room on a strictly lower floor. Rooms on one floor do not know each other.
 Rule 2: `import hugefs` inside the house is an import of the client, because that is what it loads.
-Rule 3: an import counts wherever it stands: in a function, under TYPE_CHECKING, or as importlib's argument.
+Rule 3: a part of a room may have a floor of its own: the kernels' mistakes are the laboratory's, and stand below the
+        scenarios, whose simulation can make them.
+Rule 4: an import counts wherever it stands: in a function, under TYPE_CHECKING, or as importlib's argument.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ FLOORS = {
     "server": 3,
     "client": 3,
     "fuse": 4,
+    "lab.bug": 3,
+    "lab.bugs": 3,
+    "lab.profile": 3,
     "scenario": 4,
     "lab": 5,
     "bench": 6,
@@ -82,7 +87,7 @@ def imports_of(source: str, module: str, *, is_package: bool) -> Iterator[Import
 def violations(source: str, module: str, *, is_package: bool = False) -> list[str]:
     """What is wrong with the imports of ``source``, one sentence each."""
     parts = module.split(".")
-    room = parts[1] if len(parts) > 1 else PUBLIC
+    room = _part_or_room(parts) if len(parts) > 1 else PUBLIC
     if room != PUBLIC and room not in FLOORS:
         return [f"{module}: no floor is written down for the room {room!r} (tests/house/floors.py)"]
     found = []
@@ -114,7 +119,8 @@ def _objection(room: str, own_parts: tuple[str, ...], imported: str) -> str | No
     other = _room_of(imported)
     if room == PUBLIC:
         return None if other in PUBLIC_IMPORTS else "hugefs/__init__.py holds the public names and nothing else"
-    if other == room or (room, other) in SAME_FLOOR:
+    same_room = other.partition(".")[0] == room.partition(".")[0]
+    if (same_room and FLOORS[other] <= FLOORS[room]) or (room, other) in SAME_FLOOR:
         return None
     if FLOORS[other] < FLOORS[room]:
         return None
@@ -124,7 +130,12 @@ def _objection(room: str, own_parts: tuple[str, ...], imported: str) -> str | No
 def _room_of(imported: str) -> str:
     """The room of ``hugefs.…``; `hugefs` itself and its public names load the client."""
     parts = imported.split(".")
-    return parts[1] if len(parts) > 1 and parts[1] in FLOORS else "client"
+    return _part_or_room(parts) if len(parts) > 1 and parts[1] in FLOORS else "client"
+
+
+def _part_or_room(parts: list[str]) -> str:
+    """``lab.bugs`` of ``hugefs.lab.bugs.…``, where that part has its own floor; else the room."""
+    return ".".join(parts[1:3]) if ".".join(parts[1:3]) in FLOORS else parts[1]
 
 
 def _is_import_call(function: ast.expr) -> bool:

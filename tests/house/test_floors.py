@@ -43,6 +43,8 @@ def test_every_import_goes_downwards():
         ("hugefs.wire.codec", "from hugefs.tasks import task"),
         ("hugefs.bench.rates", "from hugefs.cli import main"),
         ("hugefs.attic.thing", "import os"),
+        ("hugefs.lab.bugs.one", "from hugefs.lab import explorer"),
+        ("hugefs.scenario.runner", "from hugefs.lab.explorer import explore"),
     ],
 )
 def test_the_checker_sees(module, source):
@@ -56,6 +58,8 @@ def test_the_checker_sees(module, source):
         ("hugefs.core.pool", "from __future__ import annotations\nimport enum\nfrom hugefs.errors import Busy"),
         ("hugefs.core.pool", "from hugefs.core.ranges import PageRange\nfrom .subpool import Subpool"),
         ("hugefs.core.pool", "from hugefs import errors"),
+        ("hugefs.lab.explorer", "from hugefs.lab.profile import PROFILES"),
+        ("hugefs.scenario.targets.sim", "from hugefs.lab.profile import classes_of"),
         ("hugefs.memory._libc", "import ctypes\nimport os"),
         ("hugefs.server.main", "import os, socket\nfrom hugefs.core import pool\nfrom hugefs import wire, memory"),
         ("hugefs.client.mount", "import numpy\nfrom hugefs.wire import codec\nfrom hugefs.memory import backing"),

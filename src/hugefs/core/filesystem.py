@@ -179,6 +179,10 @@ class Filesystem:
             raise NotFound(f"{superblock.name} is not mounted any more", mount=superblock.name)
         return self._opened(superblock.new_inode(self._new_number(), InodeKind.FILE, mode, uid, gid), True)
 
+    def open_directory(self, superblock: Superblock, path: str) -> OpenFile:
+        """Open a directory by name, to look at it."""
+        return self._opened(namespace.lookup(superblock, path), False)
+
     def reopen(self, inode: Inode, *, writable: bool) -> OpenFile:
         """One more open file of an inode that is alive."""
         if inode.is_directory:

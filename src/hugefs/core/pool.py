@@ -113,12 +113,23 @@ class HugePool:
             persistent_free = self.pages_free
             if self.pages_free > self.pages_persistent:
                 persistent_free = max(0, self.pages_free - self.pages_surplus)
-            floor = max(pages, self.pages_reserved + self.pages_persistent - persistent_free)
+            floor = self._shrink_floor(pages, persistent_free)
             unneeded = max(0, min(self.pages_persistent - floor, self.pages_free))
             self.pages_total -= unneeded
             self.pages_free -= unneeded
             self.pages_surplus += self.pages_persistent - pages
         self.pages_configured = self.pages_persistent
+
+    def _shrink_floor(self, pages: int, persistent_free: int) -> int:
+        """How small the pool may become: not below what is promised or in use."""
+        return max(pages, self.pages_reserved + self.pages_persistent - persistent_free)
+
+    def retire_free_page(self) -> None:
+        """A free page leaves the machine for good. Linux: dissolve_free_hugetlb_folio."""
+        self.pages_total -= 1
+        self.pages_free -= 1
+        self.pages_surplus -= self.pages_surplus > 0
+        self.pages_configured -= 1
 
     def set_overcommit(self, pages: int) -> None:
         """Set how many surplus pages may be made from now on."""

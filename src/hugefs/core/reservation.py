@@ -22,7 +22,7 @@ from hugefs.core.reserve_map import ReserveMap
 from hugefs.core.subpool import Subpool
 from hugefs.errors import NoHugePages
 
-__all__ = ["Allocation", "Reservations"]
+__all__ = ["Allocation", "Payers", "Reservations"]
 
 
 class Allocation(NamedTuple):
@@ -32,7 +32,9 @@ class Allocation(NamedTuple):
     shortage: NoHugePages | None
 
 
-class _Payers(NamedTuple):
+class Payers(NamedTuple):
+    """Who was charged for pages that were taken."""
+
     for_pages: Payer
     for_promise: Payer
 
@@ -183,7 +185,7 @@ class Reservations:
                     self.memmap.pay_promise(run.shift(frames.start - where.start), None)
         return frames
 
-    def _take_promised(self, pages: int) -> _Payers:
+    def _take_promised(self, pages: int) -> Payers:
         payer = self.charger.charge_pages(pages)
         checkpoint("pool")
         try:
@@ -191,9 +193,9 @@ class Reservations:
         except NoHugePages:
             self.charger.uncharge_pages(payer, pages)
             raise
-        return _Payers(payer, None)
+        return Payers(payer, None)
 
-    def _take_unpromised(self, subpool: Subpool | None, pages: int) -> _Payers:
+    def _take_unpromised(self, subpool: Subpool | None, pages: int) -> Payers:
         checkpoint("subpool")
         from_pool = subpool.get_pages(pages) if subpool else pages
         try:
@@ -204,7 +206,7 @@ class Reservations:
         self._granted(subpool, from_pool)
         return payers
 
-    def _take_charged(self, pages: int, from_pool: int) -> _Payers:
+    def _take_charged(self, pages: int, from_pool: int) -> Payers:
         """Pages out of the pool, ``from_pool`` of them not promised to the mount, paid for by whoever acts."""
         promise_payer = self.charger.charge_promises(pages)
         try:
@@ -220,7 +222,7 @@ class Reservations:
             raise
         if pages > from_pool:
             self.pool.take_promised(pages - from_pool)
-        return _Payers(payer, promise_payer)
+        return Payers(payer, promise_payer)
 
     def _shortage(self, subpool: Subpool | None, pages: int) -> NoHugePages:
         available = self.pages_obtainable(subpool)
