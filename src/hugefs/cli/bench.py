@@ -84,7 +84,8 @@ def _show(console: Console, results: dict[str, Any]) -> None:
     console.print(table)
     trips = results["round_trips"]
     console.print(
-        f"round trips: {trips['per_second']:,.0f} a second, p50 {_time(trips['p50'])}, p99 {_time(trips['p99'])}"
+        f"round trips: {trips['per_second']:,.0f} a second, p50 {_time(trips['p50'])}, p99 {_time(trips['p99'])}; "
+        f"the floor, a byte to another process and back: {_time(trips['floor'])}"
     )
     books = ", ".join(f"{name} {_time(seconds)}" for name, seconds in results["books"].items())
     console.print(f"the books alone, a file made, filled, mapped, unlinked: {books}")
