@@ -108,11 +108,11 @@ class LinuxTarget:
         return Counters(self._pool.counters(), mounts, inodes, charges, events)
 
     def end(self) -> str | None:
-        """Everything goes, in the order that harms no kernel: tasks, I/Os, segments, mounts, groups, pages."""
-        end_all(list(self._tasks.values()))
-        self._tasks.clear()
+        """Everything goes, in the order that harms no kernel: I/Os, tasks, segments, mounts, groups, pages."""
         for io in list(self._pins):
             self._unpin(io)
+        end_all(list(self._tasks.values()))
+        self._tasks.clear()
         for segment, _ in self._segments.values():
             with suppress(OSError):
                 self._world.call("segment", segment)
