@@ -87,24 +87,16 @@ class HugeArray(np.ndarray[Any, np.dtype[Any]]):
     def __getitem__(self, key: Any) -> Any:
         return _in_the_same_file(_plain(self)[key], self._mapping)
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
-        if out is not None:
-            options["out"] = tuple(map(_plain, out))
-        options = {name: _plain(value) for name, value in options.items()}
-        result = getattr(ufunc, method)(*map(_plain, inputs), **options)
-        if out is None:
-            return result
-        # What was written into is given back as it was given.
-        if not isinstance(result, tuple):
-            return out[0] if out[0] is not None else result
-        return tuple(given if given is not None else made for given, made in zip(out, result, strict=True))
-
     def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
         return _without_copies(super().__array_function__(function, types, arguments, options))
 
-    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+    # Not __array_ufunc__: NumPy before 2.5.1 never forgets an argument of a reduction whose override raised, as for
+    # a.sum(axis=7), and the pages would stay with it (numpy issue 31677).
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool | None = None) -> Any:
         if array is self:
             return array
+        if return_scalar is None:  # NumPy 1
+            return_scalar = array.shape == ()
         return array[()] if return_scalar else _plain(array)
 
 
@@ -123,7 +115,7 @@ _MAY_COPY = (
     "argmax argmin argpartition argsort astype byteswap choose compress conj conjugate copy diagonal dot flatten "
     "nonzero ravel repeat reshape round searchsorted squeeze take trace"
 )
-"""Methods that may answer with an array of its own bytes and use no ufunc. A test tries all that ndarray has."""
+"""Methods that may answer with an array of its own bytes and do not wrap it. A test tries all that ndarray has."""
 
 for _name in _MAY_COPY.split():
     setattr(HugeArray, _name, _ordinary(_name))

@@ -9,8 +9,8 @@ Rule 4: finalisers send too, at any point of any thread. What they say is queued
         before the next request. Said twice it does no harm, because a server never uses a number twice.
 Rule 5: ``_sending`` is taken before ``_receiving``. Both are re-entrant, and the leader's thread may read again: a
         signal handler or a finaliser that asks something must not wait for the very code it interrupted.
-Rule 6: an exception out of a signal handler comes between two calls. What must not come apart there is one call from C
-        (``extend(map(...))``), or two lines that call nothing.
+Rule 6: an exception out of a signal handler comes after a call. What must not come apart there is one call from C
+        (``extend(map(...))``), or lines that call nothing; what gives something back can be done again from its start.
 Rule 7: fork: see forking.py.
 """
 
@@ -26,16 +26,16 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
-from weakref import WeakValueDictionary, finalize
+from weakref import WeakValueDictionary, ref
 
 from hugefs.client import forking
 from hugefs.client.calls import Answer, Call, what_undoes
-from hugefs.client.descriptor import Descriptor, numbers_in
+from hugefs.client.descriptor import Descriptor, OwnSocket
 from hugefs.client.failures import as_exception, server_gone, unexpected
+from hugefs.client.inbox import Inbox, Packet
 from hugefs.errors import HugefsError, NoDescriptors, RemoteProtocolError, ServerGone
-from hugefs.wire.codec import decode_reply, encode_request
+from hugefs.wire.codec import encode_request
 from hugefs.wire.messages import (
-    MESSAGE_BYTES_MAX,
     VERSION,
     Cancel,
     Clone,
@@ -68,7 +68,6 @@ class Connection:
     """See the module. Kept alive by what was made over it: mounts, files, mappings, pins; closed when none is left."""
 
     def __init__(self, sock: socket.socket) -> None:
-        sock.settimeout(None)  # whatever socket.setdefaulttimeout says
         self.serial = next(_serials)
         self.server = b""
         self.address = ""
@@ -76,7 +75,7 @@ class Connection:
         self.page_bytes = 0
         self.pages_max: int | None = None
         self.whole_files: WeakValueDictionary[tuple[int, bool], object] = WeakValueDictionary()
-        self._socket = sock
+        self._socket = OwnSocket(sock)
         self._process = os.getpid()
         self._numbers = itertools.count()
         self._greeted = False
@@ -86,13 +85,12 @@ class Connection:
             None, Call
         ] = {}  # at most one entry; a dict, because setdefault is atomic and tells who is in
         self._outbox: deque[Request] = deque()
-        self._inbox: deque[tuple[bytes, list[tuple[int, int, bytes]], int, object]] = deque()
-        self._handed_out: object = None  # the packet at the head of the inbox, once it is delivered
+        self._held: dict[ref[Any], Request] = {}
+        self._dead: deque[ref[Any]] = deque()
+        self._inbox = Inbox()
         self._frozen = False  # a fork is under way: finalisers' words wait, both processes will say them
-        self._cloning: _Cloning | None = None
+        self._cloning: forking.Cloning | None = None
         self._new_locks()
-        # Not __del__: in a cycle that is collected as a whole the socket might be finalised first, and would complain.
-        finalize(self, sock.close).atexit = False
         forking.adopt(self)
 
     def _new_locks(self) -> None:
@@ -129,7 +127,7 @@ class Connection:
     ) -> _T:
         """Ask for something, and make an object of it. Where ``take`` fails, what was granted is given back.
 
-        ``take`` may detach the descriptor; else it is closed here. It must not ask the server anything.
+        ``take`` may keep the descriptor; else it is closed here. It must not ask the server anything.
         """
         call = self._ask(make)
         try:
@@ -137,12 +135,29 @@ class Connection:
             with forking.undivided():
                 answer = self._checked(call, wanted)
                 made = take(answer.reply, answer.descriptor)  # type: ignore[arg-type]
-                answer.descriptor.close()
+                if not answer.descriptor.kept:
+                    answer.descriptor.close()
                 self._calls.pop(call.number, None)
         except BaseException:
             self._abandon(call)
             raise
         return made
+
+    def hold(self, thing: object, message: Request) -> ref[Any]:
+        """Say ``message`` once ``thing`` is gone without having let go itself. Returns what ``let_go`` wants.
+
+        A finaliser does that, as a rule; but an exception of a signal handler may be raised as its very first act, and
+        Python swallows it. The callback here is C's alone.
+        """
+        reference = ref(thing, self._dead.append)
+        self._held[reference] = message
+        return reference
+
+    def let_go(self, reference: ref[Any] | None) -> None:
+        """Queue the message now, once. For use inside ``forking.undivided``; ``flush`` sends it."""
+        if reference is not None and (message := self._held.get(reference)) is not None:
+            self.queue(message)
+            self._held.pop(reference, None)
 
     def tell(self, *messages: Request) -> None:
         """Say something that is not answered, soon and in this order. For finalisers, too: never waits for a lock."""
@@ -156,7 +171,14 @@ class Connection:
 
     def flush(self) -> None:
         """Send what is queued; or leave it to the thread that is sending, which looks here when it is done."""
-        while self._outbox and self._can_send():
+        try:
+            self._flush()
+        except BaseException:  # a signal handler's; in a finaliser Python swallows it, and nobody would come again
+            self._flush()
+            raise
+
+    def _flush(self) -> None:
+        while (self._outbox or self._dead) and self._can_send():
             got: list[bool] = []
             try:
                 got.extend(map(self._sending.acquire, (False,)))  # rule 6
@@ -208,8 +230,11 @@ class Connection:
             if call.number not in self._calls:
                 return
             call.abandoned = True
-            if call.settled or self._gone is not None:
-                self._give_back(call)
+            if call.answer is not None:
+                self._give_back(call.answer, call)
+                return
+            if self._gone is not None:
+                self._calls.pop(call.number, None)
                 return
         if isinstance(call.request, Cancel | Clone | Hello):
             return
@@ -217,13 +242,12 @@ class Connection:
         with suppress(HugefsError):
             self.request(lambda number: Cancel(number, call.number), Done, seconds=_CANCEL_SECONDS)
 
-    def _give_back(self, call: Call) -> None:
-        """Undo what the answer of an abandoned call granted."""
-        answer = call.answer
-        self._calls.pop(call.number, None)
-        if answer is not None:
-            answer.descriptor.close()
-            self.tell(*what_undoes(call.request, answer.reply))
+    def _give_back(self, answer: Answer, call: Call | None) -> None:
+        """Undo what an answer that nobody waits for has granted."""
+        answer.descriptor.close()
+        self.tell(*what_undoes(call.request if call is not None else None, answer.reply))
+        if call is not None:
+            self._calls.pop(call.number, None)
 
     # --- waiting --------------------------------------------------------------------------------------------------
 
@@ -278,6 +302,8 @@ class Connection:
         return self._gone is None and not self._frozen and self._process == os.getpid()
 
     def _send_outbox(self) -> None:
+        while self._dead:
+            self.let_go(self._dead.popleft())
         while self._outbox and self._can_send():
             message = self._outbox[0]
             with suppress(ServerGone):
@@ -307,15 +333,7 @@ class Connection:
                 self._lose(self._gone)  # whoever asked meanwhile
             elif not self._inbox:
                 try:
-                    # Rule 6: nothing comes between the descriptor's being ours and our knowing it.
-                    self._inbox.extend(
-                        map(
-                            self._socket.recvmsg,
-                            (MESSAGE_BYTES_MAX + 1,),
-                            (socket.CMSG_SPACE(4),),
-                            (socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC,),
-                        )
-                    )
+                    self._inbox.take_in(self._socket)
                 except BlockingIOError:
                     return False
                 except ConnectionResetError:
@@ -323,53 +341,30 @@ class Connection:
                 except OSError as error:
                     self._lose(f"has ended or was killed ({error.strerror})")
                     return False
-            if not self._inbox:
+            packet = self._inbox.head()
+            if packet is None:
                 return False
-            packet = self._inbox[0]
-            if packet is not self._handed_out:
+            if not packet.handed_out:
                 self._deliver(packet)
-            self._inbox.popleft()
-            self._handed_out = None
+            self._inbox.drop_head()
             return True
 
-    def _deliver(self, packet: tuple[bytes, list[tuple[int, int, bytes]], int, object]) -> None:
-        data, ancillary, flags, _ = packet
-        numbers = numbers_in(ancillary)
-        if not data:
-            self._handed_out = packet
-            self._lose("has ended or was killed")
+    def _deliver(self, packet: Packet) -> None:
+        answer = packet.answer
+        if answer is None:
+            self._lose(packet.trouble)
             return
-        try:
-            reply = decode_reply(data)
-        except RemoteProtocolError as error:
-            self._handed_out = packet
-            for number in numbers:
-                Descriptor(number).close()
-            self._lose(f"speaks another language ({error.reason})")
-            return
-        answer = Answer(reply, Descriptor(*numbers[:1]), cut=bool(flags & socket.MSG_CTRUNC))
-        call = self._calls.get(reply.id)
-        if call is None or call.abandoned or call.settled:
-            self._handed_out = packet
-            self._deliver_to_nobody(answer, call)
-        else:
+        call = self._calls.get(answer.reply.id)
+        if call is not None and not call.abandoned and not call.settled:
             # Rule 6: nothing is called between these two lines.
             call.answer = answer
-            self._handed_out = packet
+            packet.handed_out = True
             call.wake()
-        for number in numbers[1:]:
-            Descriptor(number).close()
-
-    def _deliver_to_nobody(self, answer: Answer, call: Call | None) -> None:
-        if answer.reply.id == 0 and isinstance(answer.reply, Failure):
+        elif answer.reply.id == 0 and isinstance(answer.reply, Failure):
             answer.descriptor.close()
             self._lose(f"has ended this session: {answer.reply.reason}", answer.reply)
-        elif call is not None and call.abandoned:
-            call.answer = answer
-            self._give_back(call)
         else:
-            answer.descriptor.close()
-            self.tell(*what_undoes(None, answer.reply))
+            self._give_back(answer, call)
 
     def _lose(self, why: str, said: Failure | None = None) -> None:
         """Nothing can be asked any more, now or later. ``said``: the server's own last word to those who wait."""
@@ -386,7 +381,7 @@ class Connection:
 
     def before_fork(self) -> None:
         """Hold still and ask for a clone."""
-        self._cloning = cloning = _Cloning()
+        self._cloning = cloning = forking.Cloning()
         if not self.usable:
             cloning.refusal = self._gone
             return
@@ -459,13 +454,3 @@ class Connection:
         if self._gone is None:
             self._gone = why
         self._outbox.clear()
-
-
-class _Cloning:
-    """What one connection keeps from before a fork until after it."""
-
-    def __init__(self) -> None:
-        self.locks: list[Any] = []
-        self.call: Call | None = None
-        self.clone: Descriptor | None = None
-        self.refusal: str | None = None

@@ -1,4 +1,4 @@
-"""A descriptor on its way from a packet to whoever uses it.
+"""Descriptors and who closes them: one on its way from a packet to whoever uses it, and a connection's socket.
 
 Rule 1: it has one owner, and ``close`` may be called by anyone who gives up, any number of times: a number is closed
         once only, because a moment later it may be somebody else's.
@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import os
 import socket
-from array import array
-from collections.abc import Iterable
-from contextlib import suppress
 
-__all__ = ["Descriptor", "numbers_in"]
+__all__ = ["Descriptor", "OwnSocket"]
 
 
 class Descriptor:
-    """At most one descriptor; ``missing`` where there is none (any more)."""
+    """At most one descriptor; ``missing`` where there is none (any more).
 
-    __slots__ = ("_number",)
+    ``kept``: set by an object that makes it its own; else it is closed when the answer it came with has been used.
+    """
+
+    __slots__ = ("_number", "kept")
 
     def __init__(self, number: int | None = None) -> None:
         self._number = number
+        self.kept = False
 
     @property
     def missing(self) -> bool:
@@ -35,24 +36,25 @@ class Descriptor:
         assert self._number is not None
         return self._number
 
-    def detach(self) -> int:
-        """The number; from now on the caller's to close."""
-        number, self._number = self._number, None
-        assert number is not None
-        return number
-
     def close(self) -> None:
         """Close it, if there is one."""
-        number, self._number = self._number, None
+        number = self._number
         if number is not None:
-            with suppress(OSError):
+            # Nothing is called between these two, so no signal handler's exception can leave it half closed.
+            self._number = None
+            try:  # noqa: SIM105 (suppress() is a call)
                 os.close(number)
+            except OSError:
+                pass
 
 
-def numbers_in(ancillary: Iterable[tuple[int, int, bytes]]) -> list[int]:
-    """The descriptors that came with a packet, as the kernel numbered them here."""
-    numbers = array("i")
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
-    return numbers.tolist()
+class OwnSocket(socket.socket):
+    """A socket that is closed when it is forgotten; Python's own would complain that it was not closed before."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock.family, sock.type, fileno=sock.fileno())
+        sock.detach()
+        self.settimeout(None)  # whatever socket.setdefaulttimeout says
+
+    def __del__(self) -> None:
+        self.close()

@@ -62,11 +62,12 @@ class HugeFile(io.RawIOBase):
     ``truncate`` only says how long the file is.
     """
 
+    _connection: Connection | None = None
+
     def __init__(
         self, connection: Connection, reply: Opened, descriptor: Descriptor, mode: Mode, path: str | None
     ) -> None:
         super().__init__()
-        self._connection: Connection | None = None
         if descriptor.missing:
             raise RemoteProtocolError("the server opened a file without giving its descriptor")
         self._number = reply.handle
@@ -75,7 +76,9 @@ class HugeFile(io.RawIOBase):
         self._position = 0
         self._handle = FileHandle.of(connection, reply.file)
         self._backing = reply.backing
-        self._memory = descriptor.detach()
+        self._memory = descriptor
+        descriptor.kept = True
+        self._held = connection.hold(self, Close(0, reply.handle))
         self._connection = connection
 
     # --- what it is -----------------------------------------------------------------------------------------------
@@ -108,7 +111,7 @@ class HugeFile(io.RawIOBase):
     def fileno(self) -> int:
         """The descriptor of its memory. What is mapped or written through it is in nobody's books: look, don't grow."""
         self._live()
-        return self._memory
+        return self._memory.number
 
     def readable(self) -> bool:
         """Whether it may be read."""
@@ -160,7 +163,7 @@ class HugeFile(io.RawIOBase):
             else:
                 written = 0
                 while written < length:
-                    written += os.pwrite(self._memory, plain[written:], offset + written)
+                    written += os.pwrite(self._memory.number, plain[written:], offset + written)
         return length
 
     def readinto(self, buffer: Any) -> int:
@@ -268,16 +271,23 @@ class HugeFile(io.RawIOBase):
 
     def close(self) -> None:
         """Close it; mappings and arrays of it stay. A second time is no error."""
-        connection, self._connection = self._connection, None
+        connection = self._connection
         if connection is not None:
             # The descriptor first: the server may hand its memory on when it hears of it.
-            os.close(self._memory)
-            connection.tell(Close(0, self._number))
+            self._memory.close()
+            connection.let_go(self._held)
+            self._connection = None
+            connection.flush()
         super().close()
 
     def __del__(self) -> None:
-        if getattr(self, "_connection", None) is not None and not sys.is_finalizing():
+        if self._connection is None or sys.is_finalizing():
+            return
+        try:
             self.close()
+        except BaseException:  # a signal handler's, which Python is going to swallow here
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         self._live()
@@ -322,7 +332,7 @@ class HugeFile(io.RawIOBase):
         """Fill the view with what the file has there; it is not longer than the file."""
         done = 0
         while done < len(view):
-            count = os.preadv(self._memory, [view[done:]], offset + done)
+            count = os.preadv(self._memory.number, [view[done:]], offset + done)
             if count == 0:
                 view[done:] = bytes(len(view) - done)  # longer than its memory is, so far: a hole
                 return len(view)

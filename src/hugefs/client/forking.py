@@ -21,10 +21,13 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import WeakSet
 
-__all__ = ["PATIENCE_SECONDS", "Forkable", "adopt", "undivided"]
+from hugefs.client.calls import Call
+from hugefs.client.descriptor import Descriptor
+
+__all__ = ["PATIENCE_SECONDS", "Cloning", "Forkable", "adopt", "undivided"]
 
 PATIENCE_SECONDS = 30.0
 """How long a fork waits for a server or another thread, before the child is left with the right to hold only."""
@@ -46,6 +49,16 @@ class Forkable(Protocol):
 
     def after_fork_in_child(self) -> None:
         """Be the clone."""
+
+
+class Cloning:
+    """What one connection keeps from before a fork until after it."""
+
+    def __init__(self) -> None:
+        self.locks: list[Any] = []  # held still
+        self.call: Call | None = None  # the request for a clone
+        self.clone: Descriptor | None = None
+        self.refusal: str | None = None  # why there is none
 
 
 class _Fork:

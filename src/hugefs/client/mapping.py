@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from typing import Any, Never, Self, cast
+from weakref import ref
 
 from hugefs.client import forking
 from hugefs.client.connection import Connection
@@ -38,10 +39,11 @@ class Mapping(MappedPages):
     nameless one. ``offset_bytes``: where in the file it begins.
     """
 
-    name: str | None
+    name: str | None = None
     file: FileHandle
-    offset_bytes: int
+    offset_bytes: int = 0
     _number: int
+    _held: ref[Mapping] | None = None
     _connection: Connection | None = None
 
     @classmethod
@@ -69,26 +71,32 @@ class Mapping(MappedPages):
         mapping = cast(Mapping, pages)
         mapping.file, mapping.name, mapping.offset_bytes = file, name, offset_bytes
         mapping._number = number
-        mapping._connection = connection  # last: from here on closing tells the server
+        mapping._held = connection.hold(mapping, Unmap(0, number))
+        mapping._connection = connection
         return mapping
 
     def close(self) -> None:
         """Unmap, and give the pages back. Raises ViewsStillOpen while arrays or memoryviews use them; a second close is
         no error.
         """
-        connection = None
         with forking.undivided():
             super().close()
-            connection, self._connection = self._connection, None
+            connection = self._connection
             if connection is not None:
-                connection.queue(Unmap(0, self._number))
+                connection.let_go(self._held)
+                self._connection = None
         if connection is not None:
             connection.flush()
 
     def __del__(self) -> None:
         # No view can exist here. (Where the interpreter is going down, the end of the process does it.)
-        if self._connection is not None and not sys.is_finalizing():
+        if self._connection is None or sys.is_finalizing():
+            return
+        try:
             self.close()
+        except BaseException:  # a signal handler's, which Python is going to swallow here
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         self._live()

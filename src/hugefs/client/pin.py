@@ -21,15 +21,18 @@ class Pin:
     def __init__(self, connection: Connection, number: int, first: int, count: int) -> None:
         self.first = first
         self.count = count
-        self._number = number
         self._process = os.getpid()
+        self._held = connection.hold(self, Unpin(0, number))
         self._connection: Connection | None = connection
 
     def release(self) -> None:
         """The I/O has ended; a second time is no error."""
-        connection, self._connection = self._connection, None
-        if connection is not None and self._process == os.getpid():
-            connection.tell(Unpin(0, self._number))
+        connection = self._connection
+        if connection is None:
+            return
+        connection.let_go(self._held)
+        self._connection = None
+        connection.flush()
 
     @property
     def released(self) -> bool:
@@ -43,8 +46,13 @@ class Pin:
         self.release()
 
     def __del__(self) -> None:
-        if not sys.is_finalizing():
+        if self._connection is None or sys.is_finalizing():
+            return
+        try:
             self.release()
+        except BaseException:  # a signal handler's, which Python is going to swallow here
+            self.release()
+            raise
 
     def __repr__(self) -> str:
         state = "released" if self.released else "held"
