@@ -27,8 +27,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import hugefs
-from hugefs import HugefsError
+from hugefs.linux.huge_page_settings import CannotRunHere, huge_page_settings
 
 PAGE = 2 << 20
 REFUSALS = (
@@ -58,6 +60,16 @@ def replayable(test: str) -> Iterator[random.Random]:
     except BaseException:
         print(f"\nreplay: HUGEFS_STORM_SEED={SEED} .venv/bin/python -m pytest '{test}'", file=sys.stderr)
         raise
+
+
+@contextmanager
+def pool(pages: int) -> Iterator[None]:
+    """The machine's pool, exactly so large."""
+    try:
+        with huge_page_settings(pages, pages_overcommit=0):
+            yield
+    except CannotRunHere as error:
+        pytest.skip(f"huge pages cannot be set up: {error}")
 
 
 # --- a mount whose server is listened to ----------------------------------------------------------------------------
@@ -465,8 +477,3 @@ class Storm:
         os.killpg(self._group, signal.SIGKILL)
         while self._reap(0):
             pass
-
-
-def is_refused(error: BaseException) -> bool:
-    """Whether an exception is one of ours that a user can handle."""
-    return isinstance(error, HugefsError)

@@ -17,25 +17,14 @@ import numpy as np
 import pytest
 
 import hugefs
-from hugefs.linux.huge_page_settings import CannotRunHere, huge_page_settings
 from hugefs.memory import Backing, probe
 from hugefs.wire import messages as wire
 from hugefs.wire.codec import encode_request
 from tests.server.raw import RawClient, running_server, server_pid
-from tests.stories.storm import PAGE, everything_is_back, forked, until, watched_mount
+from tests.stories.storm import PAGE, everything_is_back, forked, pool, until, watched_mount
 
 HERE = Path(__file__).parents[2]
 PAGES = 16
-
-
-@contextmanager
-def pool(pages: int) -> Iterator[None]:
-    """The machine's pool, exactly so large."""
-    try:
-        with huge_page_settings(pages, pages_overcommit=0):
-            yield
-    except CannotRunHere as error:
-        pytest.skip(f"huge pages cannot be set up: {error}")
 
 
 # --- full -----------------------------------------------------------------------------------------------------------

@@ -161,7 +161,7 @@ def test_nothing_grows(rounds: int, connects: int):
                     child = forked(lambda: leave(0))
                     os.waitpid(child, 0)
 
-        live(100)
+        live(100 + rounds // 5)
         visit(60)
         gc.collect()
         before = [_resident_kib(server), _resident_kib(os.getpid())]
@@ -174,6 +174,6 @@ def test_nothing_grows(rounds: int, connects: int):
             lambda: [_descriptors(server), _descriptors(os.getpid()), _threads(server), _threads(os.getpid())] == counts
         )
         print(f"server {before[0]} to {after[0]} KiB, client {before[1]} to {after[1]} KiB")
-        assert after[0] - before[0] < 1500
+        assert after[0] - before[0] < 2000  # of a leak of 100 bytes each time more would be seen
         assert after[1] - before[1] < 3000
         everything_is_back(mount)
