@@ -23,6 +23,7 @@ from hugefs.scenario.targets.linux_process import World
 __all__ = ["Groups"]
 
 _PATIENCE_SECONDS = 2.0
+_CONTROL = "cgroup.subtree_control"
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,15 @@ class Groups:
         own = f"hugefs-scenario-{os.getpid()}"
         self._version, root = _hierarchy()
         try:
+            seen_there = root
             if root is None:
-                options = "" if self._version is _V2 else "hugetlb"
-                path = world.call("mount_groups", self._version.kind, options, own)
-                root = Path(f"/proc/{world.pid}/root{path}")
-            else:
-                world.call("own_groups", str(root / own))
+                path = world.call("mount_groups", self._version.kind, "" if self._version is _V2 else "hugetlb")
+                root, seen_there = Path(f"/proc/{world.pid}/root{path}"), Path(path)
+            assert seen_there is not None
             self._root = root
             self._enabled = self._enable(root)
+            control = str(seen_there / _CONTROL) if self._enabled else ""
+            world.call("own_groups", str(seen_there / own), control)
             self._own = root / own
             self._own.mkdir(exist_ok=True)
             self._enable(self._own)
@@ -117,13 +119,13 @@ class Groups:
             self._own.rmdir()
         if self._enabled:
             with suppress(OSError):
-                (self._root / "cgroup.subtree_control").write_text("-hugetlb")
+                (self._root / _CONTROL).write_text("-hugetlb")
 
     def _enable(self, group: Path) -> bool:
         """Groups inside this one get hugetlb counters; whether that was not so before."""
         if self._version is _V1:
             return False
-        control = group / "cgroup.subtree_control"
+        control = group / _CONTROL
         if "hugetlb" in control.read_text().split():
             return False
         control.write_text("+hugetlb")

@@ -11,12 +11,13 @@ Rule 4: every mapping that the kernel may place gets a place of its own, far fro
 from __future__ import annotations
 
 import array
+import errno
 import fcntl
 import marshal
 import os
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from hugefs.memory import _libc
 
@@ -67,28 +68,36 @@ def receive(sock: socket.socket) -> tuple[Any, int]:
     return (marshal.loads(data) if data else ()), fd
 
 
-def answer(sock: socket.socket, errno: int, value: Any = None) -> None:
-    """Send an answer."""
-    sock.send(marshal.dumps((errno, value)))
+def answer(sock: socket.socket, number: int, value: Any = None) -> None:
+    """Send an answer: an errno or 0, and a value."""
+    sock.send(marshal.dumps((number, value)))
 
 
-def serve(sock: socket.socket) -> None:
-    """Be a task until the other end says exit or is gone. Never returns."""
-    _libc.prctl(_libc.PR_SET_DUMPABLE, 0)  # a task that dies leaves no core behind
-    task = _Task(sock)
-    while True:
-        command, fd = receive(task.sock)
-        if not command or command[0] == "exit":
-            os._exit(0)
-        try:
-            value = _COMMANDS[command[0]](task, fd, *command[1:])
-        except OSError as error:
-            answer(task.sock, error.errno or 0)
-        except OverflowError:
-            answer(task.sock, 22)  # a size that the call itself cannot be given: EINVAL
-        else:
-            if value is not _CHILD:
-                answer(task.sock, 0, value)
+def serve(sock: socket.socket) -> NoReturn:
+    """Be a task until the other end says exit or is gone."""
+    try:
+        _libc.prctl(_libc.PR_SET_DUMPABLE, 0)  # a task that dies leaves no core behind
+        task = _Task(sock)
+        while True:
+            command, fd = receive(task.sock)
+            if not command or command[0] == "exit":
+                os._exit(0)
+            _obey(task, command, fd)
+    finally:
+        os._exit(1)  # the runner has gone in the middle of an answer
+
+
+def _obey(task: _Task, command: tuple[Any, ...], fd: int) -> None:
+    """Do one command and answer it."""
+    try:
+        value = _COMMANDS[command[0]](task, fd, *command[1:])
+    except OSError as error:
+        answer(task.sock, error.errno or 0)
+    except OverflowError:
+        answer(task.sock, errno.EINVAL)  # a size that the call itself cannot be given: EINVAL
+    else:
+        if value is not _CHILD:
+            answer(task.sock, 0, value)
 
 
 _CHILD = object()
@@ -229,8 +238,10 @@ class _Task:
         self._touch(mapping, span, _libc.MADV_POPULATE_READ)
 
     def _touch(self, mapping: str, span: Span, advice: int) -> None:
-        """The kernel goes page after page and stops at the first that fails, as the language says."""
-        _libc.madvise(*self._span(mapping, span), advice)
+        """Page after page: asked for several at once, the kernel tries the first that fails a second time."""
+        address, length = self._span(mapping, span)
+        for offset in range(0, length, PAGE_BYTES):
+            _libc.madvise(address + offset, min(PAGE_BYTES, length - offset), advice)
 
     def store(self, _fd: int, mapping: str, page_index: int, value: int) -> None:
         _libc.store_byte(self._ranges[mapping][0] + page_index * PAGE_BYTES, value)

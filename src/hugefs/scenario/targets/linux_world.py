@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from hugefs.memory import _libc
@@ -68,6 +69,7 @@ class _World:
         self._sock = sock
         self._place = place
         self._groups = ""
+        self._control = ""
         self._leaves = False
 
     def leave(self, _fd: int) -> None:
@@ -77,13 +79,11 @@ class _World:
     def task(self, fd: int) -> int:
         """A new task behind the socket that came along; its pid."""
         pid = os.fork()
-        if pid:
-            os.close(fd)
-            return pid
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self._sock.close()
-        linux_task.serve(socket.socket(fileno=fd))
-        raise AssertionError("a task never returns")
+        if pid == 0:
+            self._sock.close()
+            linux_task.serve(socket.socket(fileno=fd))
+        os.close(fd)
+        return pid
 
     def mount(self, _fd: int, path: str, options: str, *, kind: str = "hugetlbfs") -> None:
         """A new directory, and a mount on it."""
@@ -103,16 +103,16 @@ class _World:
         _libc.umount(path, _libc.MNT_DETACH if lazy else 0)
         os.rmdir(path)
 
-    def mount_groups(self, _fd: int, kind: str, options: str, group: str) -> str:
-        """Mount a cgroup hierarchy; where. ``group`` in it is ours to remove if the runner dies."""
+    def mount_groups(self, _fd: int, kind: str, options: str) -> str:
+        """Mount a cgroup hierarchy; where."""
         path = f"{self._place}/cgroups "  # no mount of a scenario can have that name
         self.mount(-1, path, options, kind=kind)
-        self._groups = f"{path}/{group}"
         return path
 
-    def own_groups(self, _fd: int, path: str) -> None:
-        """This group is ours to remove if the runner dies."""
-        self._groups = path
+    def own_groups(self, _fd: int, group: str, control: str) -> None:
+        """This group is ours to remove if the runner dies, and the controller in that file ours to take back."""
+        self._groups = group
+        self._control = control
 
     def segment(self, _fd: int, segment: int) -> None:
         """Remove a segment that a scenario left."""
@@ -120,25 +120,21 @@ class _World:
 
     def clean_up(self) -> None:
         """The runner has gone: all tasks see that too, so wait for them; then put back what namespaces do not."""
-        try:
+        with suppress(ChildProcessError):
             while True:
                 os.wait()
-        except ChildProcessError:
-            pass
         if self._leaves:
             return
         for folder, _, _ in os.walk(self._groups, topdown=False) if self._groups else ():
-            try:
+            with suppress(OSError):  # somebody is in it who is not ours
                 os.rmdir(folder)
-            except OSError:
-                continue  # somebody is in it who is not ours
+        if self._control:
+            with suppress(OSError), open(self._control, "w", encoding="ascii") as control:
+                control.write("-hugetlb")
         from hugefs.linux.huge_page_settings import CannotRunHere, huge_page_settings
 
-        try:
-            with huge_page_settings():
-                pass  # who takes the lock puts back what a killed holder left in its journal
-        except CannotRunHere:
-            pass
+        with suppress(CannotRunHere), huge_page_settings():
+            pass  # who takes the lock puts back what a killed holder left in its journal
 
 
 _COMMANDS: dict[str, Callable[..., Any]] = {
