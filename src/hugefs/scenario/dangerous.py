@@ -15,6 +15,7 @@ from typing import Any
 from hugefs.core.mount_options import MountOptions, parse_mount_options
 from hugefs.errors import HugefsError
 from hugefs.scenario import steps
+from hugefs.scenario.address_ranges import Range, Space
 from hugefs.scenario.counters import Counters
 from hugefs.scenario.outcome import KILLED, SIGBUS, Outcome
 from hugefs.scenario.scenario import Line, Scenario
@@ -49,15 +50,24 @@ class _Mounted:
         return self.options.pages_max is not None or self.options.pages_min is not None
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Mapped:
-    """A mapping: its mount (None for memory without one), and whether the kernel holds it as one piece still."""
+    """What a mapping's name stands for: a range of addresses, and the file that was mapped there first."""
 
     mount: _Mounted | None
-    pages: int
+    where: Range
     is_private: bool
-    is_huge: bool = True
-    is_split: bool = False
+
+    @property
+    def pages(self) -> int:
+        return self.where.end - self.where.start
+
+    def part(self, span: Span | None) -> Range:
+        """The pages that a span meets."""
+        if span is None:
+            return self.where
+        start = self.where.start + span.start_bytes // PAGE_BYTES
+        return Range(self.where.area, start, start + _pages(span.start_bytes % PAGE_BYTES + span.length_bytes))
 
 
 @dataclass
@@ -79,6 +89,8 @@ class _Watch:
     handles: dict[str, _Mounted | None] = field(default_factory=dict)
     mappings: dict[str, _Mapped] = field(default_factory=dict)
     pins: dict[str, _Pinned] = field(default_factory=dict)
+    spaces: dict[str, Space] = field(default_factory=dict)
+    areas: int = 0
 
     def see(self, line: Line) -> str | None:
         """Take one line; why it is dangerous, or None."""
@@ -109,8 +121,9 @@ class _Watch:
     def memfd(self, step: steps.Memfd, _outcome: Outcome | None) -> None:
         self.handles[step.handle] = None
 
-    def fork(self, _step: steps.Fork, _outcome: Outcome | None) -> None:
-        """A child can take a page of its own for each private one."""
+    def fork(self, step: steps.Fork, _outcome: Outcome | None) -> None:
+        """A child has the same ranges, and can take a page of its own for each private one."""
+        self.spaces[step.child] = self._space(step.task).copy()
         for mapping in list(self.mappings.values()):
             if mapping.is_private:
                 self._more(mapping.mount, mapping.pages)
@@ -124,23 +137,39 @@ class _Watch:
     def mmap(self, step: steps.Mmap, outcome: Outcome | None) -> str | None:
         pages = _pages(step.length_bytes)
         mount = self.handles.get(step.handle or "")
-        if step.place is not None and step.place.mapping in self.mappings:
-            self.mappings[step.place.mapping].is_split = True
+        where = self._place(step.place, pages)
+        is_private_huge = not step.shared and step.source != "ordinary"
+        if outcome is None or outcome.succeeded:
+            self._space(step.task).put(where, is_private_huge=is_private_huge, is_sure=outcome is not None)
+        else:
+            self._space(step.task).cut(where)
         if step.source != "ordinary":
             self._more(mount, pages)
-        self.mappings[step.mapping] = _Mapped(mount, pages, not step.shared, step.source != "ordinary")
+        self.mappings[step.mapping] = _Mapped(mount, where, is_private_huge)
         return self._may_leak(mount, pages, outcome)
+
+    def shmat(self, step: steps.Shmat, _outcome: Outcome | None) -> None:
+        self.mappings[step.mapping] = _Mapped(None, self._place(None, 0), is_private=False)
 
     def shmget(self, step: steps.Shmget, _outcome: Outcome | None) -> None:
         self._more(None, _pages(step.size_bytes))
 
-    def part(self, step: steps.Munmap | steps.Mprotect | steps.Madvise, _outcome: Outcome | None) -> None:
+    def munmap(self, step: steps.Munmap, outcome: Outcome | None) -> None:
+        mapping = self.mappings.get(step.mapping)
+        if mapping is None:
+            return
+        if outcome is not None and outcome.succeeded:
+            self._space(step.task).remove(mapping.part(step.span))
+        else:
+            self._space(step.task).cut(mapping.part(step.span))
+
+    def protect(self, step: steps.Mprotect | steps.Madvise, _outcome: Outcome | None) -> None:
         """What names a part of a mapping may cut it in two; most advice does not."""
         mapping = self.mappings.get(step.mapping)
         if isinstance(step, steps.Madvise) and step.advice not in ("dontfork", "dofork"):
             return
-        if mapping is not None and step.span not in (None, Span(0, mapping.pages * PAGE_BYTES)):
-            mapping.is_split = True
+        if mapping is not None:
+            self._space(step.task).cut(mapping.part(step.span))
 
     def touch(self, step: Any, outcome: Outcome | None) -> str | None:
         mapping = self.mappings.get(step.mapping)
@@ -149,6 +178,18 @@ class _Watch:
     def unpin(self, step: steps.Unpin, _outcome: Outcome | None) -> None:
         self.pins.pop(step.io, None)
 
+    def _space(self, task: str) -> Space:
+        return self.spaces.setdefault(task, Space())
+
+    def _place(self, place: steps.Place | None, pages: int) -> Range:
+        """Where a mapping goes: into another's range, or into an area of its own."""
+        target = None if place is None or place.mapping is None else self.mappings.get(place.mapping)
+        if place is None or target is None:
+            self.areas += 1
+            return Range(self.areas, 0, pages)
+        start = target.where.start + place.offset_bytes // PAGE_BYTES
+        return Range(target.where.area, start, start + pages + (place.offset_bytes % PAGE_BYTES > 0))
+
     def _more(self, mount: _Mounted | None, pages: int) -> None:
         self.pages += pages
         if mount is not None:
@@ -156,21 +197,31 @@ class _Watch:
 
     # ── The rules ──
 
-    def mremap(self, step: steps.Mremap, _outcome: Outcome | None) -> str | None:
+    def mremap(self, step: steps.Mremap, outcome: Outcome | None) -> str | None:
         """A moved part takes the reservations of the whole with it; those of the rest are never given back."""
         mapping = self.mappings.get(step.mapping)
-        target = step.place.mapping if step.place is not None else None
-        if target in self.mappings:
-            self.mappings[target].is_split = True
         if mapping is None:
             return None
-        self.mappings[step.new_mapping] = _Mapped(
-            mapping.mount, _pages(step.new_bytes), mapping.is_private, mapping.is_huge, mapping.is_split
-        )
+        space = self._space(step.task)
+        source = Range(mapping.where.area, mapping.where.start, mapping.where.start + _pages(step.old_bytes))
         moves = step.place is not None or step.dontunmap
-        is_part = mapping.is_split or _pages(step.old_bytes) < mapping.pages
-        if moves and is_part and mapping.is_private and mapping.is_huge:
+        if moves and space.has_part(source):
             return "a part of a private mapping moves, and what is promised for the rest is never given back"
+        is_private_huge = space.has_private_huge(source)
+        is_sure = outcome is not None and outcome.succeeded
+        pages = _pages(step.new_bytes)
+        if moves:
+            where = self._place(step.place, pages)
+            if is_sure:
+                space.remove(source)
+        else:
+            where = Range(source.area, source.start, source.start + pages)
+            space.cut(where)
+        if moves and (outcome is None or is_sure):
+            space.put(where, is_private_huge=is_private_huge, is_sure=is_sure)
+        elif moves:
+            space.cut(where)
+        self.mappings[step.new_mapping] = _Mapped(mapping.mount, where, mapping.is_private)
         return None
 
     def _may_leak(self, mount: _Mounted | None, pages: int, outcome: Outcome | None) -> str | None:
@@ -243,7 +294,10 @@ _RULES: dict[type[Step], Callable[[_Watch, Any, Outcome | None], str | None]] = 
     steps.Mmap: _Watch.mmap,
     steps.Mremap: _Watch.mremap,
     steps.Shmget: _Watch.shmget,
-    **dict.fromkeys((steps.Munmap, steps.Mprotect, steps.Madvise), _Watch.part),
+    steps.Shmat: _Watch.shmat,
+    steps.Munmap: _Watch.munmap,
+    steps.Mprotect: _Watch.protect,
+    steps.Madvise: _Watch.protect,
     **dict.fromkeys((steps.Write, steps.Read, steps.Store, steps.Load), _Watch.touch),
     steps.Pin: _Watch.pin,
     steps.Unpin: _Watch.unpin,

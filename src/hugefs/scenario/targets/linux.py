@@ -79,7 +79,13 @@ class LinuxTarget:
         return why_dangerous(scenario)
 
     def begin(self, scenario: Scenario) -> None:
-        """An empty pool. Raises CannotRunHere where somebody uses it, or cgroups are wanted and cannot be had."""
+        """An empty pool. Raises CannotRunHere where somebody uses it, or cgroups are wanted and cannot be had.
+
+        What is dangerous is refused here too: whoever forgets to ask must not pay for it with a reboot.
+        """
+        danger = why_dangerous(scenario)
+        if danger is not None:
+            raise CannotRunHere(danger)
         left = self._pool.empty()
         if left is not None:
             raise CannotRunHere(f"the pool of huge pages is in use by others: {Counters(left)}")
