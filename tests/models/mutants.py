@@ -211,7 +211,12 @@ MUTANTS = [
         "the cache's reference",
     ),
     # --- mappings ---
-    _m("mapping:PrivatePages.zap", "pool.pages_surplus == 0", "pool.pages_surplus >= 0", "restored over surplus pages"),
+    _m(
+        "filesystem:Filesystem._promises_come_back",
+        "pages_surplus == 0",
+        "pages_surplus >= 0",
+        "restored over surplus pages",
+    ),
     _m("mapping:PrivatePages.zap", "self.reservations.put_pages(frames, unmapped=True)", "pass", "a zapped page leaks"),
     _m(
         "mapping:PrivatePages._restore",

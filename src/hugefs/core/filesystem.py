@@ -311,9 +311,14 @@ class Filesystem:
         return PageRange(offset // self.page_bytes, -(-(offset + length) // self.page_bytes))
 
     def _zap_private(self, inode: Inode, where: PageRange) -> None:
-        for mapping in list(inode.mappings):  # a fork may end meanwhile
+        """In the order of the file, as the kernel goes through i_mmap: it matters where surplus pages end."""
+        for mapping in sorted(inode.mappings, key=lambda mapping: mapping.where.start):  # a copy: a fork may end
             if mapping.private:
-                self.private.zap(mapping, where, restore=True)
+                self.private.zap(mapping, where, restore=self._promises_come_back())
+
+    def _promises_come_back(self) -> bool:
+        """While the pool has surplus pages, an unmapped page is not promised to its owner again."""
+        return self.pool.pages_surplus == 0
 
     # --- mappings -------------------------------------------------------------------------------------------------
 
@@ -389,8 +394,14 @@ class Filesystem:
 
     def discard(self, mapping: Mapping, where: PageRange | None = None) -> None:
         """Let private copies go; their owner gets the promises back. Shared pages stay. Linux: MADV_DONTNEED."""
-        if mapping.private:
-            self.private.zap(mapping, self._mapped_part(mapping, where), restore=True)
+        self.discard_all([(mapping, self._mapped_part(mapping, where))])
+
+    def discard_all(self, parts: list[tuple[Mapping, PageRange]]) -> None:
+        """The same of parts of several mappings in one go: no page is freed before all of them have been let go."""
+        restore = self._promises_come_back()
+        for mapping, where in parts:
+            if mapping.private:
+                self.private.zap(mapping, where, restore=restore)
 
     def split(self, mapping: Mapping, at: int) -> Mapping:
         """Make two mappings of one, the second from index ``at`` on. No counter moves. Linux: __split_vma."""

@@ -119,10 +119,10 @@ class PrivatePages:
 
         A promise comes back when its page is freed. A fork or an I/O may hold the page for longer; until then the owner
         awaits it, for nobody could keep the promise. (Linux 6.18 hands the owner the promise at once, and Rsvd goes
-        below zero where it is used.) Where the pool has surplus pages nothing is restored.
+        below zero where it is used.) Where the pool has surplus pages the caller asks for nothing back.
         """
         mapping.seen.remove(where)
-        restorable = restore and mapping.reserve_map is not None and self.reservations.pool.pages_surplus == 0
+        restorable = restore and mapping.reserve_map is not None
         for indexes, frames in mapping.pages.remove(where):
             if restorable:
                 self._restore(mapping, indexes, frames)

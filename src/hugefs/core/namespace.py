@@ -122,10 +122,10 @@ def remove_directory(superblock: Superblock, path: str) -> Inode:
 def link(superblock: Superblock, source: str, target: str) -> None:
     """A second name for a file."""
     inode = lookup(superblock, source)
-    if inode.is_directory:
-        raise NotPermitted(f"{source} is a directory: only files can have a second name", mount=superblock.name)
     if find(superblock, target) is not None:
         raise Exists(f"{target} exists", mount=superblock.name)
+    if inode.is_directory:
+        raise NotPermitted(f"{source} is a directory: only files can have a second name", mount=superblock.name)
     directory, name = parent_of(superblock, target)
     add_name(directory, name, inode)
 

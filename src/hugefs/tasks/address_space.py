@@ -1,7 +1,7 @@
 """AddressSpace: a task's Vmas, ordered and disjoint, by byte address.
 
 Rule 1: a range is cut out whole or not at all: where a boundary would stand inside a huge page, nothing is changed.
-Rule 2: nothing merges. The kernel does not merge mappings of huge pages either (VM_DONTEXPAND).
+Rule 2: mappings of huge pages never merge, nor do they in the kernel (VM_DONTEXPAND); ordinary ones do.
 
 Linux: ``struct mm_struct``; mm/vma.c, vms_gather_munmap_vmas.
 """
@@ -9,6 +9,7 @@ Linux: ``struct mm_struct``; mm/vma.c, vms_gather_munmap_vmas.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from itertools import pairwise
 
 from hugefs.core.filesystem import Filesystem
 from hugefs.core.mapping import Mapping
@@ -66,6 +67,17 @@ class AddressSpace:
         """As ``carve``; these Vmas go to another address of this task, with all they have."""
         return self.carve(start, end)
 
+    def merge_around(self, start: int, end: int) -> None:
+        """Ordinary neighbours that differ in nothing are one again, in and next to a range."""
+        vmas = self.overlapping(start - 1, end + 1)
+        for vma, following in pairwise(vmas):
+            if isinstance(vma, OrdinaryVma) and isinstance(following, OrdinaryVma) and vma.continues_in(following):
+                self.remove([following, vma])
+                vma.end = following.end
+                self.insert(vma)
+                self.merge_around(start, end)
+                return
+
     def remove(self, vmas: list[Vma]) -> None:
         """Take Vmas out, without a word to their memory."""
         if len(vmas) == len(self.vmas):
@@ -98,7 +110,8 @@ class AddressSpace:
 
     def fork(self) -> AddressSpace:
         """A child's: the same addresses, the same pages, no promises."""
-        child = AddressSpace(self.fs)
+        child = type(self)(self.fs)
+        copies: dict[int, dict[int, int]] = {}  # pieces of one mapping keep common contents
         for vma in self.vmas:
             if vma.dont_fork:
                 continue
@@ -112,7 +125,9 @@ class AddressSpace:
                 )
             else:
                 assert isinstance(vma, OrdinaryVma)
-                contents = vma.contents if vma.shared else dict(vma.contents)
+                contents = vma.contents
+                if not vma.shared:
+                    contents = copies.setdefault(id(vma.contents), dict(vma.contents))
                 copy = OrdinaryVma(
                     vma.start, vma.end, vma.protection, shared=vma.shared, contents=contents, first=vma.first
                 )

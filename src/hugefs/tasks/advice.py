@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hugefs.core.inode import OpenFile
+from hugefs.core.mapping import Mapping
+from hugefs.core.ranges import PageRange
 from hugefs.errors import BusError, InvalidRequest, PermissionDenied
 from hugefs.tasks import offline
 from hugefs.tasks.task import Task
@@ -19,7 +21,7 @@ from hugefs.tasks.vma import BASE_PAGE_BYTES, PAGE_BYTES, HugeVma, OrdinaryVma, 
 
 __all__ = ["advise"]
 
-_Action = Callable[[Task, Vma, int, int], None]
+_Action = Callable[[Task, Vma, int, int], tuple[Mapping, PageRange] | None]
 
 
 def advise(task: Task, advice: str, start: int, length: int) -> None:
@@ -33,31 +35,37 @@ def advise(task: Task, advice: str, start: int, length: int) -> None:
     action = _ACTIONS[advice]
     at = start
     holes = False
-    while at < end:
-        rest = task.space.overlapping(at, end)
-        holes = holes or not rest or rest[0].start > at
-        if not rest:
-            break
-        at, stop = max(at, rest[0].start), min(end, rest[0].end)
-        action(task, rest[0], at, stop)
-        at = stop
+    let_go: list[tuple[Mapping, PageRange]] = []
+    try:
+        while at < end:
+            rest = task.space.overlapping(at, end)
+            holes = holes or not rest or rest[0].start > at
+            if not rest:
+                break
+            at, stop = max(at, rest[0].start), min(end, rest[0].end)
+            part = action(task, rest[0], at, stop)
+            if part is not None:
+                let_go.append(part)
+            at = stop
+    finally:
+        task.machine.fs.discard_all(let_go)
     if holes:
         raise NotMapped(f"not everything is mapped from {start:#x} on")
 
 
-def _dontneed(task: Task, vma: Vma, start: int, end: int) -> None:
+def _dontneed(task: Task, vma: Vma, start: int, end: int) -> tuple[Mapping, PageRange] | None:
+    """Returns what goes, in the end, together with what goes of other mappings (one mmu_gather for all)."""
     if isinstance(vma, OrdinaryVma):
         if vma.locked:
             raise InvalidRequest("locked memory cannot be dropped")
         if not vma.shared:
             vma.clear(start, end)
-        return
+        return None
     assert isinstance(vma, HugeVma)
     if start % PAGE_BYTES:
         raise InvalidRequest(f"address {start:#x} is not a huge page's")
     where = vma.pages(start, end // PAGE_BYTES * PAGE_BYTES)
-    if where.pages > 0:
-        task.machine.fs.discard(vma.mapping, where)
+    return (vma.mapping, where) if where.pages > 0 else None
 
 
 def _remove(task: Task, vma: Vma, start: int, end: int) -> None:
@@ -90,13 +98,18 @@ def _will_need(task: Task, vma: Vma, start: int, end: int) -> None:
 
 
 def _dont_fork(task: Task, vma: Vma, start: int, end: int) -> None:
-    for piece in task.space.carve(start, end):
-        piece.dont_fork = True
+    _set_dont_fork(task, vma, start, end, True)
 
 
 def _do_fork(task: Task, vma: Vma, start: int, end: int) -> None:
-    for piece in task.space.carve(start, end):
-        piece.dont_fork = False
+    _set_dont_fork(task, vma, start, end, False)
+
+
+def _set_dont_fork(task: Task, vma: Vma, start: int, end: int, dont_fork: bool) -> None:
+    if vma.dont_fork != dont_fork:
+        for piece in task.space.carve(start, end):
+            piece.dont_fork = dont_fork
+        task.space.merge_around(start, end)
 
 
 def _soft_offline(task: Task, start: int, end: int) -> None:

@@ -21,7 +21,10 @@ __all__ = ["Group", "GroupCharger"]
 
 
 class Group:
-    """``pages``: in use (hugetlb.2MB.current). ``promises``: hugetlb.2MB.rsvd.current. None is no limit."""
+    """``pages``: in use (hugetlb.2MB.current). ``promises``: hugetlb.2MB.rsvd.current. None is no limit.
+
+    ``divided``: groups were made inside; it can have no tasks any more (cgroup.subtree_control).
+    """
 
     def __init__(self, name: str, parent: Group | None) -> None:
         self.name = name
@@ -33,6 +36,7 @@ class Group:
         self.events = 0
         self.tasks = 0
         self.children = 0
+        self.divided = False
 
     def and_above(self) -> Iterator[Group]:
         """This group and those it lies in."""

@@ -32,6 +32,7 @@ from hugefs.tasks.vma import PAGE_BYTES
 __all__ = ["Machine", "MountCounters"]
 
 _FIRST_ADDRESS = 1 << 40
+_GAP_BYTES = 1 << 30  # behind every fresh range nothing is found for a while
 
 
 class MountCounters(NamedTuple):
@@ -77,7 +78,7 @@ class Machine:
     def fresh_address(self, length: int) -> int:
         """The address of a free range that no task has had, nor will be given again; a huge page's."""
         address = self._next_address
-        self._next_address += -(-length // PAGE_BYTES) * PAGE_BYTES + PAGE_BYTES
+        self._next_address += -(-length // PAGE_BYTES) * PAGE_BYTES + _GAP_BYTES
         return address
 
     def carry_out(self) -> None:
@@ -120,11 +121,12 @@ class Machine:
             if above and above not in self.groups:
                 raise NotFound(f"there is no group {above}")
             parent = self.groups[above] if above else None
-            if parent is not None and parent.tasks:
-                raise Busy(f"group {above} has tasks: it cannot have groups inside")
-            group = self.groups[name] = Group(name, parent)
             if parent is not None:
+                if parent.tasks:
+                    raise Busy(f"group {above} has tasks: it cannot have groups inside")
                 parent.children += 1
+                parent.divided = True
+            group = self.groups[name] = Group(name, parent)
         if pages_max is not None:
             if pages_max < group.pages:
                 raise Busy(f"group {name} has {group.pages} pages")

@@ -157,12 +157,12 @@ def _huge_address(task: Task, place: Place | None, length: int) -> tuple[int, bo
 
 def _may_write(task: Task, file: OpenFile, how: How) -> bool:
     """Whether mprotect may make it writable later. Raises what forbids the mapping as it is asked for."""
+    if how.shared and how.protection == "rw" and not file.writable:
+        raise PermissionDenied("a file that was opened read-only cannot be mapped shared and writable")
     if file.inode.is_directory:
         raise from_errno(errno.ENODEV)
     if not how.shared:
         return True
-    if how.protection == "rw" and not file.writable:
-        raise PermissionDenied("a file that was opened read-only cannot be mapped shared and writable")
     if "write" in task.seals_of(file.inode):
         if how.protection == "rw":
             raise NotPermitted("the file is sealed against writing")

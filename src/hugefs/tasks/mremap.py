@@ -81,7 +81,7 @@ def _check_mapping(vma: Vma | None, move: Move) -> Move:
         raise InvalidRequest("only shared memory can be mapped a second time so")
     if move.keep_old and isinstance(vma, HugeVma):
         raise InvalidRequest("huge pages cannot leave their mapping behind")
-    if move.old_length > vma.end - move.start:
+    if min(move.old_length, move.new_length) > vma.end - move.start:
         raise BusError(f"the mapping at {move.start:#x} is shorter than {move.old_length} bytes")
     return move
 
@@ -110,7 +110,7 @@ def _move_to(task: Task, move: Move, to: int) -> int:
     vma = task.space.find(move.start)
     if vma is None:
         raise BusError(f"nothing is mapped at {move.start:#x} any more")
-    return _move_vmas(task, move, to)
+    return _move_vmas(task, move, to, keep_old=move.keep_old)
 
 
 def _move_vmas(task: Task, move: Move, to: int, *, keep_old: bool = False) -> int:

@@ -27,8 +27,10 @@ def protect(task: Task, start: int, length: int, protection: Protection) -> None
         stop = min(end, vma.end)
         if protection == "rw" and not vma.may_write:
             raise PermissionDenied("the file was opened read-only or is sealed")
-        for piece in task.space.carve(start, stop):
-            piece.protection = protection
+        if protection != vma.protection:
+            for piece in task.space.carve(start, stop):
+                piece.protection = protection
+            task.space.merge_around(start, stop)
         start = stop
 
 
@@ -50,10 +52,11 @@ def _mark(task: Task, start: int, end: int, *, locked: bool) -> None:
     while start < end:
         vma = _mapped(task, start)
         stop = min(end, vma.end)
-        if isinstance(vma, OrdinaryVma):
+        if isinstance(vma, OrdinaryVma) and vma.locked != locked:
             for piece in task.space.carve(start, stop):
                 assert isinstance(piece, OrdinaryVma)
                 piece.locked = locked
+            task.space.merge_around(start, stop)
         start = stop
 
 

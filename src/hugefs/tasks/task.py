@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Handle", "Killed", "Stat", "Task"]
 
-_FILE_MODE = 0o644
+_FILE_MODE = 0o755
 _DIRECTORY_MODE = 0o755
 
 
@@ -131,8 +131,6 @@ class Task:
         """fcntl(F_ADD_SEALS). Raises NotPermitted, Busy. Linux: memfd_add_seals."""
         inode = self.file(handle).inode
         seals = self.machine.seals.get(inode)
-        if inode.is_directory:
-            raise InvalidRequest("a directory has no seals")
         if seals is None or "seal" in seals:
             raise NotPermitted("this file takes no seals")
         if what == "write" and "write" not in seals:
@@ -261,8 +259,8 @@ class Task:
         group = self.machine.groups.get(group_name)
         if group is None:
             raise NotFound(f"there is no group {group_name}")
-        if group.children:
-            raise Busy(f"group {group_name} has groups inside: it cannot have tasks")
+        if group.divided:
+            raise Busy(f"group {group_name} is for groups inside it: it cannot have tasks")
         self._leave_group()
         self.group = self.machine.charger.group = group
         group.tasks += 1

@@ -45,7 +45,22 @@ def fill(task: Task, start: int, end: int) -> None:
         if vma.protection == "none":
             raise PermissionDenied("memory that cannot be read cannot be filled")
         if isinstance(vma, HugeVma):
-            _touch_huge(task, vma, vma.pages(start, end), vma.protection == "rw" and not vma.shared)
+            _fill_huge(task, vma, vma.pages(start, end), vma.protection == "rw" and not vma.shared)
+
+
+def _fill_huge(task: Task, vma: HugeVma, where: PageRange, write: bool) -> None:
+    """The kernel says how far it came, and then tries the page that it could not have once more. Linux: __mm_populate.
+
+    That shows where a refusal is counted, as a control group does.
+    """
+    try:
+        _touch_huge(task, vma, where, write)
+    except BusError:
+        first = PageRange(where.start, where.start + 1)
+        came_further = vma.mapping.pages.count(first) > 0 if write else bool(frames_of(vma.mapping, first))
+        if came_further:
+            _touch_huge(task, vma, where, write)
+        raise
 
 
 def _touch_huge(task: Task, vma: HugeVma, where: PageRange, write: bool) -> None:

@@ -128,6 +128,16 @@ class OrdinaryVma(Vma):
         """Where in ``contents`` the byte of an address is."""
         return self.first + address - self.start
 
+    def continues_in(self, other: OrdinaryVma) -> bool:
+        """Whether the other one follows, with the same bytes and the same rights."""
+        alike = all(getattr(self, name) == getattr(other, name) for name in ("protection", "locked", "dont_fork"))
+        return (
+            alike
+            and self.contents is other.contents
+            and self.end == other.start
+            and self.place(self.end) == other.first
+        )
+
     def clear(self, start: int, end: int) -> None:
         """Zeros between two addresses."""
         first, last = self.place(max(start, self.start)), self.place(min(end, self.end))

@@ -23,7 +23,7 @@ def _restore(self: PrivatePages, mapping: Mapping, indexes: PageRange, frames: P
 
 def _zap_unmapped(self: Filesystem, parts: list[tuple[Mapping, PageRange]]) -> None:
     """Linux: munmap and exit go through the same function; pages are freed when all mappings have been seen."""
-    restore = self.pool.pages_surplus == 0
+    restore = self._promises_come_back()
     for mapping, where in parts:
         self.private.zap(mapping, where, restore=restore)
 
