@@ -27,6 +27,7 @@ FLOORS = {
     "fuse": 4,
     "lab.bug": 3,
     "lab.bugs": 3,
+    "lab.differences": 3,
     "lab.profile": 3,
     "scenario": 4,
     "lab": 5,

@@ -64,7 +64,7 @@ class RangeMap(Generic[V]):
             return list(zip(map(PageRange, self._starts, self._ends), self._values, strict=True))
         first, end = within
         found: list[tuple[PageRange, V]] = []
-        if end <= first:
+        if end <= first or not self._starts:
             return found
         for i in range(bisect_right(self._ends, first), len(self._starts)):
             start, stop = self._starts[i], self._ends[i]
@@ -94,6 +94,8 @@ class RangeMap(Generic[V]):
 
     def count(self, within: PageRange) -> int:
         """How many pages of ``within`` have a value."""
+        if not self._starts:
+            return 0
         return sum(run.pages for run, _ in self.runs(within))
 
     def put(self, where: PageRange, value: V) -> None:
@@ -114,6 +116,8 @@ class RangeMap(Generic[V]):
 
     def remove(self, where: PageRange) -> list[tuple[PageRange, V]]:
         """Take out every page of ``where``; returns the runs that were there."""
+        if not self._starts:
+            return []
         start, end = where
         i = bisect_right(self._ends, start)
         if i == len(self._starts) or self._starts[i] >= end or end <= start:

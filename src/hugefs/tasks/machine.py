@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple, cast
+from typing import cast
 
 from hugefs.core import check
 from hugefs.core.effects import Clear
@@ -29,20 +29,10 @@ from hugefs.tasks.shm import Segment
 from hugefs.tasks.task import Task
 from hugefs.tasks.vma import PAGE_BYTES
 
-__all__ = ["Machine", "MountCounters"]
+__all__ = ["Machine"]
 
 _FIRST_ADDRESS = 1 << 40
 _GAP_BYTES = 1 << 30  # behind every fresh range nothing is found for a while
-
-
-class MountCounters(NamedTuple):
-    """statfs of a mount, raw; a number below zero is the kernel's unsigned one that went there."""
-
-    blocks: int
-    blocks_free: int
-    blocks_available: int
-    inodes: int
-    inodes_free: int
 
 
 class Machine:
@@ -165,11 +155,6 @@ class Machine:
         """Total, free, reserved, surplus; below zero where an unsigned counter went there."""
         pool = self.fs.pool
         return pool.pages_total, pool.pages_free, pool.pages_reserved, pool.pages_surplus
-
-    def mount_counters(self) -> Iterator[tuple[str, MountCounters]]:
-        """statfs of each mount that has a name."""
-        for name, superblock in self.mounts.items():
-            yield name, MountCounters(*superblock.statfs()[1:])
 
     # --- the end, and checks --------------------------------------------------------------------------------------
 

@@ -36,6 +36,6 @@ BUG = Bug(
     fixed="not yet; several patches in 2026",
     harm="Each such SIGBUS, and each fallocate that fails, makes a mount with size= smaller, until nothing fits in it;"
     " only a new mount helps.",
-    shows="X-fault-leaks-quota",
+    shows="a-failed-fault-keeps-its-quota",
     replaces={(Reservations, "_take_unpromised"): _take_unpromised},
 )

@@ -29,6 +29,6 @@ BUG = Bug(
     fixed="not yet",
     harm="The promises of the rest are counted until the machine is started again, and its owner can die of SIGBUS."
     " Never to be tried on a machine one wants to keep.",
-    shows="",
+    shows="a-partial-move-strips-the-rest",
     replaces={(AddressSpace, "carve_to_move"): _carve_to_move},
 )

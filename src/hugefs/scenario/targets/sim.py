@@ -6,14 +6,22 @@ Rule 2: a file gets a machine of its own; ``verify`` checks every invariant afte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from hugefs.errors import BusError
 from hugefs.lab.profile import classes_of
 from hugefs.scenario import steps
-from hugefs.scenario.counters import CgroupCounters, Counters, InodeCounters, MountCounters, PoolCounters, unsigned
+from hugefs.scenario.counters import (
+    UNSIGNED_MAX,
+    CgroupCounters,
+    Counters,
+    InodeCounters,
+    MountCounters,
+    PoolCounters,
+    unsigned,
+)
 from hugefs.scenario.outcome import KILLED, OK, SIGBUS, Outcome, facts, failed, number
 from hugefs.scenario.scenario import Scenario
 from hugefs.tasks import advice, mmap, mremap, protection, shm, touch
@@ -33,15 +41,15 @@ def opened(profile: str | None = None) -> Iterator[SimTarget]:
 
 
 class SimTarget:
-    """``verify``: check everything after every step; only where nothing in the profile breaks the books."""
+    """``classes``: what the profile replaces. ``verify``: check everything after every step; only for the ideal one."""
 
     name = "sim"
     sees_touches = True
 
     def __init__(self, profile: str | None = None, *, verify: bool = False) -> None:
-        self._classes = classes_of(profile or "ideal")
+        self.classes: Mapping[type, type] = classes_of(profile or "ideal")
         self._verify = verify
-        self.machine = Machine(self._classes)
+        self.machine = Machine(self.classes)
 
     def why_not(self, scenario: Scenario) -> str | None:
         """Nothing: everything in the language can be simulated."""
@@ -49,7 +57,7 @@ class SimTarget:
 
     def begin(self, scenario: Scenario | None = None) -> None:
         """A new machine."""
-        self.machine = Machine(self._classes)
+        self.machine = Machine(self.classes)
 
     def perform(self, step: steps.Step) -> Outcome:
         """Carry out one step."""
@@ -70,20 +78,18 @@ class SimTarget:
     def counters(self) -> Counters:
         """The counters now."""
         machine = self.machine
-        mounts, inodes = {}, {}
-        for name, shown in machine.mount_counters():
-            mounts[name] = MountCounters(
-                unsigned(shown.blocks), unsigned(shown.blocks_free), unsigned(shown.blocks_available)
-            )
-            if shown.inodes > 0:
-                inodes[name] = InodeCounters(shown.inodes, shown.inodes_free)
-        groups = {
-            name: CgroupCounters(unsigned(group.pages), unsigned(group.promises))
-            for name, group in machine.groups.items()
-        }
-        events = {name: group.events for name, group in machine.groups.items() if group.events}
+        mounts, inodes, groups, events = {}, {}, {}, {}
+        for name, superblock in machine.mounts.items():
+            _, size, free, available, inodes_total, inodes_free = superblock.statfs()
+            mounts[name] = MountCounters(size & UNSIGNED_MAX, free & UNSIGNED_MAX, available & UNSIGNED_MAX)
+            if inodes_total > 0:
+                inodes[name] = InodeCounters(inodes_total, inodes_free)
+        for name, group in machine.groups.items():
+            groups[name] = CgroupCounters(unsigned(group.pages), unsigned(group.promises))
+            if group.events:
+                events[name] = group.events
         total, free, reserved, surplus = machine.pool_counters()
-        pool = PoolCounters(unsigned(total), unsigned(free), unsigned(reserved), unsigned(surplus))
+        pool = PoolCounters(total, free & UNSIGNED_MAX, reserved & UNSIGNED_MAX, surplus & UNSIGNED_MAX)
         return Counters(pool, mounts, inodes, groups, events)
 
     def end(self) -> str | None:
