@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType
 
 from hugefs.errors import HugefsError
+from hugefs.linux.counters import pool
 
 _POOLS = Path("/sys/kernel/mm/hugepages")
 _SHMEM_ENABLED = Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
@@ -42,9 +43,9 @@ def huge_page_settings(
     shmem_enabled: str | None = None,
     page_bytes: int = 2 << 20,
 ) -> Iterator[None]:
-    """Hold the machine's lock, with ``pages`` in the pool of ``page_bytes``; everything is as before afterwards.
+    """Hold the machine's lock, with ``pages`` available in the pool of ``page_bytes``; all is as before afterwards.
 
-    Not to be nested: the inner one would wait for the outer one forever. None leaves a setting alone.
+    Available is free and promised to nobody: what others have, or were promised, comes on top. Not to be nested: the inner one would wait for the outer one forever. None leaves a setting alone.
     ``shmem_enabled``: a word the kernel offers there ("never", "advise", "deny", …).
     Raises CannotRunHere: not root, no such pages in this kernel, not enough contiguous memory.
     """
@@ -56,7 +57,7 @@ def huge_page_settings(
     if pages_overcommit is not None:
         wanted[directory / "nr_overcommit_hugepages"] = str(pages_overcommit)
     if pages is not None:
-        wanted[directory / "nr_hugepages"] = str(pages)
+        wanted[directory / "nr_hugepages"] = ""  # known when the lock is held
     if shmem_enabled is not None:
         wanted[_SHMEM_ENABLED] = shmem_enabled
     with _machine_lock():
@@ -66,10 +67,15 @@ def huge_page_settings(
             _write_journal(before)
             try:
                 for path, value in wanted.items():
-                    _write_setting(path, value)
+                    _write_setting(path, value or str((pages or 0) + _held_by_others(page_bytes)))
                 yield
             finally:
                 _restore_from_journal()
+
+
+def _held_by_others(page_bytes: int) -> int:
+    counters = pool(page_bytes)
+    return counters.pages_total - counters.pages_free + counters.pages_reserved
 
 
 @contextmanager
