@@ -28,7 +28,7 @@ from hugefs.scenario.sizes import PAGE_BYTES
 from hugefs.scenario.steps import Step, TaskStep
 from hugefs.scenario.targets.linux_groups import Groups
 from hugefs.scenario.targets.linux_pool import Pool, taken
-from hugefs.scenario.targets.linux_process import DEAD, Process, World, end_all, start_world
+from hugefs.scenario.targets.process import DEAD, Process, World, end_all
 
 __all__ = ["LinuxTarget", "opened"]
 
@@ -36,6 +36,15 @@ _PLACES = ("/media", "/srv", "/opt", "/mnt", "/home", "/tmp")
 _BASE_PAGE_BYTES = 4096
 _PIPE_PAGES = 16
 _PIPE_PAGES_MAX = 256  # /proc/sys/fs/pipe-max-size, as it is everywhere
+_BARE = ("hugefs", "hugefs.memory")
+_WORLD = """
+import sys, types
+for name, place in {packages!r}.items():
+    sys.modules[name] = module = types.ModuleType(name)
+    module.__path__ = [place]
+from hugefs.scenario.targets.linux_world import main
+main()
+"""
 _NO_LIMIT = (0, UNSIGNED_MAX)
 
 
@@ -47,7 +56,7 @@ def opened(profile: str | None = None) -> Iterator[LinuxTarget]:
     place = _empty_directory()
     with taken() as pool:
         try:
-            world = start_world(place)
+            world = World.start(_program(), place)
         except OSError as error:
             raise CannotRunHere(f"a scenario needs namespaces of its own: {error}") from error
         target = LinuxTarget(pool, world, place)
@@ -374,6 +383,12 @@ _PERFORM: dict[type[Step], Callable[[LinuxTarget, Any], Outcome]] = {
     steps.Shmdt: lambda target, step: target._plain(step, step.mapping),
     steps.Shmrm: lambda target, step: target._plain(step, target._segments[step.segment][0]),
 }
+
+
+def _program() -> str:
+    """What the first process runs. It loads single modules of ours and not what their packages load: NumPy, for one."""
+    source = Path(__file__).parents[3]
+    return _WORLD.format(packages={name: str(source.joinpath(*name.split("."))) for name in _BARE})
 
 
 def _empty_directory() -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from hugefs.linux.huge_page_settings import CannotRunHere
 from hugefs.scenario.counters import CgroupCounters
 from hugefs.scenario.sizes import PAGE_BYTES
-from hugefs.scenario.targets.linux_process import World
+from hugefs.scenario.targets.process import World
 
 __all__ = ["Groups"]
 

@@ -1,4 +1,4 @@
-"""The runner's side of a task: its socket and its pidfd; and how the first process of a world is started.
+"""The runner's side of a task: its socket and its pidfd; and the process from which tasks are forked.
 
 Rule 1: a task that dies answers nothing: its socket closes. It is gone, with all that it held, when its pidfd says so.
 Rule 2: nobody but the two ends has a task's socket: no end is inherited by a process that is not meant.
@@ -16,10 +16,9 @@ import struct
 import subprocess
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-__all__ = ["DEAD", "Process", "World", "end_all", "start_world"]
+__all__ = ["DEAD", "Process", "World", "end_all"]
 
 DEAD = (-1, None)
 """The answer of a process that died instead."""
@@ -27,17 +26,6 @@ DEAD = (-1, None)
 _ANSWER_SECONDS = 120
 _MESSAGE_BYTES_MAX = 1 << 16
 _TIMEOUT = struct.pack("ll", _ANSWER_SECONDS, 0)
-_BARE = ("hugefs", "hugefs.memory")
-"""Packages whose own modules a task needs, but not what they load on import: NumPy, for one."""
-
-_PROGRAM = """
-import sys, types
-for name, place in {packages!r}.items():
-    sys.modules[name] = module = types.ModuleType(name)
-    module.__path__ = [place]
-from hugefs.scenario.targets.linux_world import main
-main()
-"""
 
 
 class Process:
@@ -131,11 +119,33 @@ class World:
         self._process = process
         self._child = child
 
+    @classmethod
+    def start(cls, program: str, *arguments: str) -> World:
+        """Start it: a Python program that finds its socket's number as its first argument. Raises OSError."""
+        process, theirs = Process.pair()
+        with theirs:
+            child = subprocess.Popen(
+                [sys.executable, "-P", "-c", program, str(theirs.fileno()), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                start_new_session=True,
+                cwd="/",
+            )
+        process.is_now(child.pid)
+        number, value = process.greeting()
+        if number:
+            process.hang_up()
+            child.wait()
+            raise OSError(number, str(value))
+        return cls(process, child)
+
     def call(self, *command: Any, fd: int = -1) -> Any:
         """Send a command; its value. Raises OSError as the call there did."""
-        errno, value = self._process.call(*command, fd=fd)
-        if errno:
-            raise OSError(errno, str(value))
+        number, value = self._process.call(*command, fd=fd)
+        if number:
+            raise OSError(number, str(value))
         return value
 
     def new_task(self) -> Process:
@@ -150,25 +160,3 @@ class World:
         self.call("leave")
         self._process.hang_up()
         self._child.wait()
-
-
-def start_world(place: str) -> World:
-    """A new process with namespaces of its own; ``place`` is the directory it mounts over. Raises OSError."""
-    process, theirs = Process.pair()
-    source = Path(__file__).parents[3]
-    packages = {name: str(source.joinpath(*name.split("."))) for name in _BARE}
-    with theirs:
-        child = subprocess.Popen(
-            [sys.executable, "-P", "-S", "-c", _PROGRAM.format(packages=packages), str(theirs.fileno()), place],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            pass_fds=(theirs.fileno(),),
-            start_new_session=True,
-            cwd="/",
-        )
-    process.is_now(child.pid)
-    errno, value = process.greeting()
-    if errno:
-        child.wait()
-        raise OSError(errno, f"no namespaces for a scenario: {value}")
-    return World(process, child)
