@@ -45,8 +45,9 @@ def huge_page_settings(
 ) -> Iterator[None]:
     """Hold the machine's lock, with ``pages`` available in the pool of ``page_bytes``; all is as before afterwards.
 
-    Available is free and promised to nobody: what others have, or were promised, comes on top. Not to be nested: the inner one would wait for the outer one forever. None leaves a setting alone.
-    ``shmem_enabled``: a word the kernel offers there ("never", "advise", "deny", …).
+    Available is free and promised to nobody: what others have, or were promised, comes on top. Not to be nested: the
+    inner one would wait for the outer one forever. None leaves a setting alone. ``shmem_enabled``: a word the kernel
+    offers there ("never", "advise", "deny", …).
     Raises CannotRunHere: not root, no such pages in this kernel, not enough contiguous memory.
     """
     if os.geteuid() != 0:
