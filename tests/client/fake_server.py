@@ -101,7 +101,10 @@ class FakeServer:
                 for number, sock in list(self._sockets.items())
                 if number not in self.ended and sock.fileno() >= 0
             }
-            ready, _, _ = select.select([*open_sockets, self._stop_read], [], [], 0.05)
+            try:
+                ready, _, _ = select.select([*open_sockets, self._stop_read], [], [], 0.05)
+            except OSError:
+                continue  # hung up on just now
             if self._stop_read in ready:
                 return
             for fd in ready:

@@ -242,10 +242,12 @@ def test_a_server_that_ends_is_gone_for_who_waits_and_for_who_comes(server):
     with ThreadPoolExecutor(3) as pool:
         waiting = [pool.submit(create, connection, f"f{number}") for number in range(3)]
         server.wait_for(lambda: server.kinds().count("Create") == 3)
+        start = time.monotonic()
         server.hang_up()
         for answer in waiting:
             with pytest.raises(ServerGone):
                 answer.result(10)
+        assert time.monotonic() - start < 0.9  # at once, and not when they look again
     for _ in range(3):
         with pytest.raises(ServerGone, match="stays usable"):
             meminfo(connection)
@@ -420,6 +422,12 @@ def test_a_default_timeout_of_other_sockets_is_not_ours(server):
 
         server.on[m.Meminfo] = answer_late
         assert meminfo(connection).pages_total == 1
+        server.paused.set()
+        threading.Timer(0.3, server.paused.clear).start()
+        for number in range(1, 3001):  # more than the socket holds
+            connection.tell(m.Unmap(0, number))
+        meminfo(connection)
+        assert server.kinds().count("Unmap") == 3000
     finally:
         socket.setdefaulttimeout(None)
 

@@ -19,6 +19,9 @@ from hugefs.wire import messages as m
 from tests.client.children import in_child
 from tests.client.fake_server import descriptors, granted
 
+NOBODYS = 4_000_000
+"""A number that no request of a test reaches."""
+
 
 def meminfo(connection):
     """The smallest question."""
@@ -116,23 +119,27 @@ def test_a_fork_does_not_wait_for_a_request_under_way(server):
 def test_a_grant_that_nobody_in_the_child_will_take_is_given_back_there(server):
     """The answer is in the parent, its thread not yet awake, when another thread forks: the clone holds the mapping."""
     connection = server.connection()
-    fake_call(connection, number=77)
-    before = len(descriptors())
-    reply, fd = granted(77)
+    fake_call(connection, number=NOBODYS)
+    before = len(memfds())
+    reply, fd = granted(NOBODYS)
     server.say(reply, fd)
     meminfo(connection)  # reads it
-    assert len(descriptors()) == before + 1
-    assert [name for name in descriptors() if "memfd:fake" in name]
+    assert len(memfds()) == before + 1
 
     def child():
         meminfo(connection)
-        assert not [name for name in descriptors() if "memfd:fake" in name]
+        assert len(memfds()) == before
 
     in_child(child)
     server.wait_for(lambda: 1 in server.ended)
     assert server.kinds(1) == ["Introduce", "Unmap", "Meminfo"]
     assert "Unmap" not in server.kinds(0)
-    connection._abandon(connection._calls[77])
+    connection._abandon(connection._calls[NOBODYS])
+
+
+def memfds():
+    """The descriptors of fake files."""
+    return [name for name in descriptors() if "memfd:fake" in name]
 
 
 def fake_call(connection, number):
@@ -147,12 +154,21 @@ def fake_call(connection, number):
 def test_what_comes_after_the_clone_is_not_read_before_the_fork(server):
     """The clone does not hold it; were it mapped before the fork, the child would use what is in nobody's books."""
     connection = server.connection()
-    call = fake_call(connection, number=78)
+    call = fake_call(connection, number=NOBODYS)
+
+    def hold_the_fork_up():
+        with forking.undivided():
+            held.set()
+            time.sleep(0.3)
+
+    held = threading.Event()
 
     def clone_then_grant(request):
+        threading.Thread(target=hold_the_fork_up).start()
+        held.wait(10)
         reply, fd = server._clone(request)
         server.say(reply, fd)
-        server.say(*granted(78))
+        server.say(*granted(NOBODYS))
 
     server.on[m.Clone] = clone_then_grant
 
@@ -160,18 +176,15 @@ def test_what_comes_after_the_clone_is_not_read_before_the_fork(server):
         assert call.answer is None
         assert call.failure is not None
 
-    reader_stop = threading.Event()
-
-    def reader():
-        while not reader_stop.is_set():
-            meminfo(connection)
-
+    server.on[m.Create] = lambda request: None
     with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(reader)
+        waiting = pool.submit(create, connection)  # it reads for all
+        server.wait_for(lambda: "Create" in server.kinds())
         in_child(child)
-        server.wait_for(lambda: call.answer is not None or not meminfo(connection))
-        reader_stop.set()
-        reading.result(10)
+        asked = next(request for _, request in server.received if isinstance(request, m.Create))
+        server.say(*granted(asked.id))
+        waiting.result(10)
+    assert call.answer is not None
     assert "Unmap" not in server.kinds(1)
     connection._abandon(call)
 

@@ -192,6 +192,8 @@ def test_a_packet_that_is_too_long_is_refused_both_ways():
         decode_request(bytes(MESSAGE_BYTES_MAX + 1))
     with pytest.raises(InvalidRequest):
         encode_reply(Listing(1, ["x" * 4000] * 17, more=False))
+    with pytest.raises(RemoteProtocolError):
+        decode_reply(msgspec.msgpack.encode(Listing(1, ["x" * 4000] * 17, more=False)))
 
 
 @pytest.mark.parametrize("request_", [Unlink(1, "lone \udc80 surrogate"), Hello(1, 2**70)])
