@@ -47,6 +47,7 @@ class Puppets:
         self.holds: dict[int, set[int]] = {}
         self.pages: dict[int, int] = {}
         self.makings = 0
+        self.told: list[str] = []
 
     def start(self) -> None:
         self._born(0, forked(lambda: self._be(0, {})), set())
@@ -85,10 +86,7 @@ class Puppets:
                         self._be(child, things)
                     os.kill(os.getpid(), signal.SIGKILL)
                 case "look", []:
-                    for number, thing in things.items():
-                        assert (
-                            isinstance(thing, hugefs.Mapping) or int(thing[0]) == int(thing[-1 << 18]) == number % 251
-                        )
+                    _look_at(things)
                 case "exit", []:
                     leave(0)
                 case "exec", []:
@@ -98,6 +96,7 @@ class Puppets:
     # --- in the test
 
     def tell(self, puppet: int, command: str) -> None:
+        self.told.append(f"{puppet}: {command}")
         os.write(self.pipes[puppet][0][1], f"{command}.".encode())
 
     def answer(self, puppet: int) -> None:
@@ -142,6 +141,7 @@ class Puppets:
 
     def end(self, puppet: int, how: str) -> None:
         if how == "kill":
+            self.told.append(f"{puppet}: killed")
             os.kill(self.pids[puppet], signal.SIGKILL)
         else:
             self.tell(puppet, how)
@@ -152,8 +152,9 @@ class Puppets:
         self.gone(puppet)
 
     def end_of_program(self, puppet: int) -> None:
-        # It lives, and holds nothing any more. Exec closes the sockets before the program is called something else.
+        # It lives, and soon holds nothing any more: exec closes its sockets on the way to the new program.
         self.holds[puppet] = set()
+        until(lambda: self.pids[puppet] not in {holder.pid for holder in self.mount.holders()})
         self.exact()
         os.kill(self.pids[puppet], signal.SIGKILL)
 
@@ -169,7 +170,12 @@ class Puppets:
         """Not a page more and not a page less is in use than the living hold, and each is known as a holder."""
         held = set().union(*self.holds.values()) if self.holds else set()
         used = self.mount.meminfo().pages_total - self.mount.meminfo().pages_free
-        assert used == 2 + sum(self.pages[number] for number in held), (self.holds, self.mount.holders(), SEED)
+        assert used == 2 + sum(self.pages[number] for number in held), (
+            self.told[-3:],
+            self.holds,
+            self.mount.holders(),
+            SEED,
+        )
         expected: dict[int, int] = {}
         for puppet, numbers in self.holds.items():
             if numbers:
@@ -178,7 +184,7 @@ class Puppets:
         for holder in self.mount.holders():
             if holder.how != "named":
                 found[holder.pid] = found.get(holder.pid, 0) + holder.pages
-        assert found == expected, (found, expected, SEED)
+        assert found == expected, (self.told[-3:], found, expected, SEED)
 
     def close(self) -> None:
         for pid in self.pids.values():
@@ -192,10 +198,16 @@ class Puppets:
                 os.close(writing)
 
 
+def _look_at(things: dict[int, Any]) -> None:
+    for number, thing in things.items():
+        if not isinstance(thing, hugefs.Mapping):
+            assert int(thing[0]) == int(thing[-1 << 18]) == number % 251
+
+
 def test_the_books_are_exact_after_each_fork_and_each_death(request: pytest.FixtureRequest):
     """A family of up to 14 processes in which anybody forks, makes, drops and dies: asked at once, without patience."""
     with replayable(request.node.nodeid) as chance, watched_mount(200 << 21, huge="off") as mount:
-        deadline = time.monotonic() + seconds(5)
+        deadline = time.monotonic() + seconds(3)
         families = steps = 0
         with mount.open("basis", "w+b", size=2 * PAGE):
             pass
@@ -242,7 +254,7 @@ def _was_used(puppets: Puppets, number: int) -> bool:
 def test_a_parent_killed_right_after_the_fork(request: pytest.FixtureRequest):
     """There is no moment in which the child's pages are in nobody's name: asked all the time, from outside."""
     with replayable(request.node.nodeid) as chance, watched_mount(16 << 21, huge="off") as mount:
-        deadline = time.monotonic() + seconds(3)
+        deadline = time.monotonic() + seconds(1.5)
         rounds = looks = 0
         while time.monotonic() < deadline:
             rounds += 1
@@ -311,7 +323,7 @@ def test_forks_while_other_threads_ask_and_wait(request: pytest.FixtureRequest):
         works = [mount.meminfo, lambda: mount.zeros(PAGE, "u1"), lambda: mount.zeros(6 * PAGE, "u1")]
         works.append(lambda: mount.zeros(12 * PAGE, "u1", wait=0.3))
         threads = [keep(work) for work in works]
-        deadline = time.monotonic() + seconds(3)
+        deadline = time.monotonic() + seconds(1.5)
         forks = 0
         while time.monotonic() < deadline:
             forks += 1

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import pages_available
 from tests.stories.storm import Storm, everything_is_back, pool, replayable, seconds, until, watched_mount
 
 
@@ -29,15 +30,15 @@ def test_everything_comes_back_whoever_was_killed(
     with ExitStack() as held:
         if huge == "require":
             held.enter_context(pool(2 * pages))
+        available = pages_available()
         chance = held.enter_context(replayable(request.node.nodeid))
         mount = held.enter_context(watched_mount(pages << 21, huge=huge))
         storm = Storm(mount, chance, tmp_path)
-        storm.rage(seconds(4))
+        storm.rage(seconds(3))
         kept = storm.survivors_are_whole()
         everything_is_back(mount)
         if huge == "require":  # the kernel counts the same
-            free = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
-            assert until(lambda: int(free.read_text()) == 2 * pages)
+            assert until(lambda: pages_available() == available)
         print(
             f"{storm.kills} kills, {storm.counted('forks')} forks, {storm.counted('operations')} operations,"
             f" {sum(storm.endings.values())} processes ended, {kept} names left over"

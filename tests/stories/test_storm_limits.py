@@ -241,7 +241,13 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(HERE / "src")}
 
 
-@pytest.mark.parametrize("surroundings", list(SURROUNDINGS))
+QUICK = ("as usual", "without stdin, stdout", "with all signals", "with 16", "beside", "with little")
+
+
+@pytest.mark.parametrize(
+    "surroundings",
+    [pytest.param(name, marks=() if name.startswith(QUICK) else pytest.mark.slow) for name in SURROUNDINGS],
+)
 def test_a_mount_in_odd_surroundings(surroundings: str, tmp_path: Path):
     """It works, and says nothing."""
     options, source, before = SURROUNDINGS[surroundings]
