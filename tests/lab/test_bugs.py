@@ -1,4 +1,4 @@
-"""Each mistake of a kernel: found where its file is in place, not found where it is not; and it stays where it is put."""
+"""Each mistake of a kernel: found with its file, not without it; and it stays where it is put."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_its_scenario_shows_it(bug):
 @pytest.mark.parametrize("bug", LINUX, ids=lambda bug: bug.name)
 def test_it_says_what_who_and_since_when(bug):
     """A difference that nobody can judge is of no use."""
-    assert bug.what and bug.linux and bug.since and bug.fixed and bug.harm
+    assert all((bug.what, bug.linux, bug.since, bug.fixed, bug.harm))
     assert (SOURCE / "lab" / "bugs" / f"{bug.name}.py").exists()
 
 
@@ -74,5 +74,5 @@ def test_a_function_that_is_not_there_is_refused():
 
 def test_an_unknown_profile_is_named():
     """A typing error must not run as the right kernel."""
-    with pytest.raises(ValueError, match="linux-6.18"):
+    with pytest.raises(ValueError, match=r"linux-6\.18"):
         classes_of("linux-6.19")

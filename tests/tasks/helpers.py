@@ -26,7 +26,9 @@ def differing_lines(scenario: Scenario, target: SimTarget) -> list[int]:
         if not result.is_match:
             found.append(result.line.number)
 
-    runner.run(scenario, target, watch=note)
+    result = runner.run(scenario, target, watch=note)
+    assert result.verdict in ("PASS", "FAIL"), result.reason
+    assert (result.verdict == "FAIL") == bool(found), result.reason
     return found
 
 
@@ -46,5 +48,3 @@ def holds(text: str, profile: str = "ideal") -> None:
     scenario = parse_text("\n".join(lines) + "\n")
     differing = differing_lines(scenario, SimTarget(profile, verify=profile == "ideal"))
     assert not differing, [lines[number - 1].strip() for number in differing]
-
-
