@@ -201,9 +201,11 @@ def parse_counters(text: str) -> Counters:
             _once(inodes, name.removesuffix(".inodes"), InodeCounters(*kept), item)
         elif name.endswith(".events") and len(values) == 1:
             _once(events, name.removesuffix(".events"), values[0], item)
+        elif "." in name:
+            raise ValueError(f"{item!r} has {len(values)} values; {_WANTED}, CGROUP.events=N")
         elif kind is mounts:
             _once(mounts, name, MountCounters(*values), item)
-        elif kind is cgroups and not name.endswith(".inodes"):
+        elif kind is cgroups:
             _once(cgroups, name, CgroupCounters(*values), item)
         else:
             raise ValueError(f"{item!r} has {len(values)} values; {_WANTED}")

@@ -53,6 +53,7 @@ class LineParts:
             if cut:
                 self.comment = stripped[cut.end() - 1 :]
                 stripped = stripped[: cut.start()].rstrip()
+        stripped = f" {stripped}"  # a line may begin with its arrow, by mistake
         bar = stripped.find(" |")
         if bar >= 0:
             self.counters = stripped[bar + 2 :].strip()
@@ -61,7 +62,7 @@ class LineParts:
         if arrow >= 0:
             self.outcome = stripped[arrow + 3 :].strip()
             stripped = stripped[:arrow]
-        self.step = stripped.rstrip()
+        self.step = stripped.strip()
 
 
 def split_line(text: str) -> LineParts:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hugefs.errors import InvalidRequest
+from hugefs.errors import HugefsError
 from hugefs.scenario.counters import Counters
 from hugefs.scenario.outcome import Outcome
 from hugefs.scenario.steps import Step
@@ -20,14 +20,17 @@ __all__ = ["BadScenario", "BlockName", "Line", "Scenario"]
 BlockName = Literal["setup", "together", "finally"]
 
 
-class BadScenario(InvalidRequest):
+class BadScenario(HugefsError, ValueError):
     """The file is no scenario: ``file``, ``line`` (0 for the whole file), and what would have been right there."""
 
     def __init__(self, file: str, line: int, what: str) -> None:
-        super().__init__(f"{file}:{line}: {what}" if line else f"{file}: {what}")
+        super().__init__(file, line, what)
         self.file = file
         self.line = line
         self.what = what
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.what}" if self.line else f"{self.file}: {self.what}"
 
 
 @dataclass(frozen=True, slots=True)

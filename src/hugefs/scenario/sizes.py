@@ -58,4 +58,4 @@ def _too_big(text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    return text if len(text) <= 40 else f"{text[:30]}…"
+    return repr(text if len(text) <= 40 else f"{text[:30]}…")
