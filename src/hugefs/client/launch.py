@@ -100,6 +100,7 @@ def _environment() -> dict[str, str]:
     talk. This process may have found them through ``sys.path`` alone.
     """
     environment = {name: value for name, value in os.environ.items() if name not in {"PYTHONINSPECT", "PYTHONSTARTUP"}}
+    environment["OPENBLAS_NUM_THREADS"] = "1"  # it computes nothing; and where threads are few, they are not for that
     files = (__file__, np.__file__, msgspec.__file__)
     homes = dict.fromkeys(str(Path(file).resolve().parents[up]) for file, up in zip(files, (2, 1, 1), strict=True))
     # What is installed is found anyway, and site-packages before the standard library would shadow some of it.
