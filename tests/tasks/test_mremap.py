@@ -19,6 +19,8 @@ def test_huge_pages_move_and_shrink_and_never_grow():
         P mremap a 3 3 maymove to misaligned as b5 -> EINVAL | 8/7/2/0
         P mremap a 3 3 maymove dontunmap as b6    -> EINVAL | 8/7/2/0
         P mremap a 3 3 maymove to a 1 as b7       -> EINVAL | 8/7/2/0
+        P mremap a 5 4 maymove to hole as b9      -> EFAULT | 8/7/2/0
+        P mremap a 0 1 maymove as b10             -> EINVAL | 8/7/2/0
         P mremap a 4 4 maymove to hole as c       -> ok     | 8/7/2/0
         P load c 0                                -> 5      | 8/7/2/0
         P read a                                  -> ENOMEM | 8/7/2/0
@@ -74,4 +76,9 @@ def test_base_pages_may_grow_and_stay_behind():
         P mremap r 3 1 maymove to misaligned as t       -> ok     | 0/0/0/0
         P mremap t 1 2 maymove to hole as u             -> ok     | 0/0/0/0
         P munmap u                                      -> ok     | 0/0/0/0
+        P mmap v ordinary 2 shared                      -> ok     | 0/0/0/0
+        P mremap v 0 1 maymove to hole as w             -> ok     | 0/0/0/0
+        P store w 0 4                                   -> ok     | 0/0/0/0
+        P load v 0                                      -> 4      | 0/0/0/0
+        P load v 1                                      -> 0      | 0/0/0/0
     """)

@@ -80,6 +80,7 @@ def test_a_pin_holds_all_or_nothing():
         P pin a 1 2 as y                   -> ok     | 3/1/0/0 m=3/1/1
         P mprotect a 0 1 none              -> ok
         P pin a 0 1 as z                   -> EFAULT | 3/1/0/0 m=3/1/1
+        unpin z                            -> ok     | 3/1/0/0 m=3/1/1
         P exit                             -> ok     | 3/1/0/0 m=3/1/1
         Q unlink m/f                       -> ok     | 3/2/0/0 m=3/2/2
         umount m                           -> ok     | 3/2/0/0

@@ -145,8 +145,8 @@ class Machine:
         self.pins[name] = pins
 
     def unpin(self, name: str) -> None:
-        """The I/O ends."""
-        for pin in self.pins.pop(name):
+        """The I/O ends; one that could not have its pages holds nothing."""
+        for pin in self.pins.pop(name, []):
             self.fs.unpin(pin)
 
     # --- what can be seen -----------------------------------------------------------------------------------------

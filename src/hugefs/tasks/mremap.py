@@ -114,6 +114,8 @@ def _move_to(task: Task, move: Move, to: int) -> int:
 
 
 def _move_vmas(task: Task, move: Move, to: int, *, keep_old: bool = False) -> int:
+    if move.old_length == 0:
+        return _duplicate(task, move, to)
     moved = task.space.carve_to_move(move.start, move.start + move.old_length)
     task.space.remove(moved)
     for vma in moved:
@@ -124,6 +126,22 @@ def _move_vmas(task: Task, move: Move, to: int, *, keep_old: bool = False) -> in
             task.space.insert(_emptied(vma, *kept))
     if move.new_length > move.old_length:
         moved[-1].end = to + move.new_length
+    return to
+
+
+def _duplicate(task: Task, move: Move, to: int) -> int:
+    """Nothing moves, and shared base pages are mapped a second time: what mremap of no bytes means."""
+    vma = task.space.find(move.start)
+    assert isinstance(vma, OrdinaryVma)
+    second = OrdinaryVma(
+        to,
+        to + move.new_length,
+        vma.protection,
+        shared=True,
+        contents=vma.contents,
+        first=vma.place(move.start),
+    )
+    task.space.insert(second)
     return to
 
 
