@@ -12,7 +12,7 @@ from hugefs.scenario.parser import parse_file
 from hugefs.scenario.targets.sim import SimTarget
 from hugefs.tasks.machine import Machine
 from tests.house.tree import DOCUMENTS, SOURCE
-from tests.tasks.helpers import RECORDINGS, differing_lines
+from tests.tasks.helpers import RECORDINGS, differing_lines, holds
 
 LINUX = PROFILES["linux-6.18"]
 
@@ -76,3 +76,26 @@ def test_an_unknown_profile_is_named():
     """A typing error must not run as the right kernel."""
     with pytest.raises(ValueError, match=r"linux-6\.18"):
         classes_of("linux-6.19")
+
+
+def test_a_refusal_leaves_a_minimum_whole():
+    """What came out of the minimum is put back by Linux, too; and without size= no quota is counted that could leak."""
+    holds(
+        """
+        pool 1                          -> ok     | 1/1/0/0
+        mount m min_size=1p             -> ok     | 1/1/1/0 m=-1/-1/-1
+        cgroup g max=0                  -> ok     | 1/1/1/0 m=-1/-1/-1 g=0/0
+        P open f m/f unlinked           -> ok
+        P fork C                        -> ok
+        C enter g                       -> ok
+        C mmap a f 0 1 shared noreserve -> ok     | 1/1/1/0 m=-1/-1/-1 g=0/0
+        C write a                       -> SIGBUS | 1/1/1/0 m=-1/-1/-1 g=0/0 g.events=1
+        P mmap b f 0 2 shared noreserve -> ok
+        P write b                       -> SIGBUS | 1/0/0/0 m=-1/-1/-1 g=0/0 g.events=1
+        P close f                       -> ok
+        P exit                          -> ok
+        C exit                          -> ok     | 1/1/1/0 m=-1/-1/-1 g=0/0 g.events=1
+        umount m                        -> ok     | 1/1/0/0 g=0/0 g.events=1
+        """,
+        profile="linux-6.18",
+    )

@@ -82,3 +82,23 @@ def test_base_pages_may_grow_and_stay_behind():
         P load v 0                                      -> 4      | 0/0/0/0
         P load v 1                                      -> 0      | 0/0/0/0
     """)
+
+
+def test_ordinary_neighbours_that_are_alike_are_one():
+    """Memory in pieces of different protection cannot grow as one; alike again, it can. Huge pages never merge."""
+    holds("""
+        pool 3                                  -> ok     | 3/3/0/0
+        P mmap o ordinary 3 private             -> ok
+        P store o 2 4                           -> ok
+        P mprotect o 1 1 ro                     -> ok
+        P mremap o 3 4 maymove as x             -> EFAULT
+        P mprotect o 1 1 rw                     -> ok
+        P mremap o 3 4 maymove as y             -> ok
+        P load y 2                              -> 4
+        P mmap b anon 3 shared                  -> ok     | 3/3/3/0
+        P mprotect b 1 1 ro                     -> ok
+        P mprotect b 1 1 rw                     -> ok
+        P mremap b 3 2 maymove to hole as c     -> EFAULT | 3/3/3/0
+        P mremap b 3 2 as d                     -> ok     | 3/3/3/0
+        P exit                                  -> ok     | 3/3/0/0
+    """)
