@@ -6,6 +6,7 @@ Rule: a child says how it ended. A signal is a failure with its name; SIGBUS and
 from __future__ import annotations
 
 import ctypes
+import encodings.ascii
 import os
 import signal
 import traceback
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
+assert encodings.ascii  # loaded now: a child that is another user may not be able to read Python's files any more
 
 
 def start(work: Callable[[], object], *, uid: int | None = None, group: Path | None = None) -> int:

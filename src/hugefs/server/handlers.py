@@ -24,6 +24,7 @@ from hugefs.errors import (
     from_errno,
 )
 from hugefs.server.handling import done, handles
+from hugefs.server.holders import paths_of
 from hugefs.server.service import Answer, Service
 from hugefs.server.session import Session
 from hugefs.wire import messages as m
@@ -117,11 +118,16 @@ def _create(service: Service, session: Session, request: m.Create) -> None:
     memory.last_name = request.path
 
     def undo() -> None:
-        if request.path is not None and namespace.find(superblock, request.path) is mapping.inode:
-            fs.unlink(superblock, request.path)
+        _remove_names(service, mapping.inode)
         fs.unmap(mapping)
 
     service.finish(session, request, lambda: _granted(service, session, request.id, mapping, writable=True), undo)
+
+
+def _remove_names(service: Service, inode: Inode) -> None:
+    """A file that could not be made loses its name, and what others have made of it meanwhile (rename, link)."""
+    while inode.links and (path := paths_of(service.superblock).get(inode.number)) is not None:
+        service.fs.unlink(service.superblock, path)
 
 
 def _shortage(service: Service, pages: int) -> NoHugePages | None:
@@ -214,8 +220,8 @@ def _open(service: Service, session: Session, request: m.Open) -> None:
     service.store.file(file.inode).last_name = request.path
 
     def undo() -> None:
-        if inode is None and namespace.find(service.superblock, request.path) is file.inode:
-            fs.unlink(service.superblock, request.path)
+        if inode is None:
+            _remove_names(service, file.inode)
         else:
             file.inode.size_bytes = old_size
         fs.close(file)
