@@ -14,7 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
-assert encodings.ascii  # loaded now: a child that is another user may not be able to read Python's files any more
+LOADED = (
+    encodings.ascii.getregentry()
+)  # loaded now: a child that is another user may not be able to read Python's files any more
 
 
 def start(work: Callable[[], object], *, uid: int | None = None, group: Path | None = None) -> int:
