@@ -176,6 +176,7 @@ def test_shapes_and_dtypes_change_nothing(m):
 
 ELSEWHERE = """
 import sys
+import numpy  # as it is here: the others are taken away from hugefs alone
 sys.platform = "darwin"
 import os, socket
 for name in ("memfd_create", "eventfd", "register_at_fork"):

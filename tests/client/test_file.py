@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import hugefs
 from hugefs import (
     ClosedError,
     Exists,
@@ -178,6 +179,32 @@ def test_a_truncated_file_ends_where_it_was_cut(m):
         f.seek(PAGE)
         f.truncate()
         assert f.size == PAGE
+
+
+@pytest.mark.hugepages(pages=12)
+def test_writing_hugetlb_pages():
+    """They have no write(2); to a program it is the same file: same bytes, same length, whatever the offset."""
+    with hugefs.mount("16M", huge="require") as mount, mount.open("f", "w+b") as f:
+        if f.backing != "hugetlb":
+            pytest.skip("not enough free huge pages (see /proc/sys/vm/nr_hugepages)")
+        twin = bytearray()
+        for offset, length in (
+            (0, 1),
+            (PAGE - 3, 6),
+            (5, PAGE),
+            (PAGE, 3 * PAGE),
+            (4 * PAGE - 1, 1),
+            (5 * PAGE + 7, 9),
+        ):
+            data = os.urandom(length)
+            assert f.pwrite(data, offset) == length
+            twin.extend(bytes(max(0, offset + length - len(twin))))
+            twin[offset : offset + length] = data
+            assert f.size == len(twin)
+            assert f.pread(len(twin) + 9, 0) == bytes(twin)
+        with pytest.raises(NoSpace):
+            f.pwrite(bytes(9 * PAGE), 0)
+        assert f.size == len(twin)
 
 
 def test_a_write_that_finds_no_pages_changes_nothing(m):

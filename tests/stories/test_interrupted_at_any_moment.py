@@ -46,6 +46,7 @@ def remove_all(mount: hugefs.Mount) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_interrupts_at_random_moments(m, monkeypatch):
     """No descriptor, page, open file or name of an interrupted call stays, and the connection goes on to work."""
     seed = random.randrange(1 << 30)
@@ -83,6 +84,7 @@ def test_interrupts_at_random_moments(m, monkeypatch):
     assert descriptors() == open_before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("children", [100])
 def test_kills_at_random_moments(m, children):
     """A hundred processes, each killed somewhere in its life."""

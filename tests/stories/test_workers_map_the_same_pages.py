@@ -42,6 +42,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
 def test_workers_map_the_same_pages(tmp_path, start_method):
     """No copies: what a worker writes the others see; the pages stay while anybody uses them, and no longer."""

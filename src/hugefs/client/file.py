@@ -14,6 +14,7 @@ import sys
 from operator import index
 from typing import Any, Self, SupportsIndex
 
+from hugefs.client import hugetlb_write
 from hugefs.client.connection import Connection
 from hugefs.client.descriptor import Descriptor
 from hugefs.client.handles import FileHandle
@@ -159,7 +160,7 @@ class HugeFile(io.RawIOBase):
             number = self._number
             connection.request(lambda request: Fallocate(request, number, offset, length), Done)
             if self._backing == "hugetlb":
-                self._write_mapped(plain, offset)
+                hugetlb_write.write(self._memory.number, plain, offset, connection.page_bytes)
             else:
                 written = 0
                 while written < length:
@@ -338,13 +339,6 @@ class HugeFile(io.RawIOBase):
                 return len(view)
             done += count
         return done
-
-    def _write_mapped(self, plain: memoryview, offset: int) -> None:
-        """hugetlb memory has no write(2). The mapping is in the books, so nobody can take the pages meanwhile."""
-        page_bytes = self._live().page_bytes
-        start = offset // page_bytes * page_bytes
-        with self.mmap(start, offset + len(plain) - start) as pages:
-            pages[offset - start : offset - start + len(plain)] = plain
 
 
 def _open_handle(handle: FileHandle, mode: str, path: str | None, position: int) -> HugeFile:

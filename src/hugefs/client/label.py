@@ -91,8 +91,10 @@ class Layout:
             layout = cls.of(tuple(read.shape), npy_format.descr_to_dtype(ast.literal_eval(read.dtype)), read.order)
         except InvalidRequest:
             raise
-        except (ValueError, TypeError, SyntaxError, KeyError, IndexError, MemoryError, RecursionError) as error:
-            # msgspec's errors are ValueErrors; the others are numpy's and ast's for a text of nobody's making.
+        except (
+            msgspec.MsgspecError, ValueError, TypeError, SyntaxError, KeyError, IndexError, MemoryError, RecursionError
+        ) as error:  # fmt: skip
+            # After msgspec's they are numpy's and ast's, for a text of nobody's making.
             raise InvalidRequest(f"what is kept with this file describes no array: {error}") from None
         if layout.size_bytes > size_bytes:
             raise InvalidRequest(
