@@ -39,7 +39,7 @@ check: env-dev
 	@$(BIN)/ruff format --check src tests
 	@$(BIN)/mypy
 	@$(PYTEST) -q tests/house
-	@$(PYTEST) -q -m "not slow" --ignore=tests/house
+	@$(PYTEST) -q -m "not slow" $(addprefix --ignore=tests/,house client cli models stories)
 
 env-run:
 	@tools/environment run

@@ -266,10 +266,11 @@ def test_descriptors_run_out_with_a_name():
     """EMFILE says which thing ran out and is not confused with memory."""
 
     def exhaust():
-        resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
-        files: list[MemoryFile] = []
+        files = [file_of(1, Backing.BASE)]
+        limit = files[0].fd + 8  # whatever the test run has open itself
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
         with pytest.raises(NoDescriptors):
-            files.extend(file_of(1, Backing.BASE) for _ in range(20))
+            files.extend(file_of(1, Backing.BASE) for _ in range(limit))
         with pytest.raises(NoDescriptors):
             files[0].read_only_fd()
 
