@@ -140,7 +140,9 @@ def test_who_waits_in_vain_dies_or_gives_up_leaves_the_queue(client: RawClient) 
     failure, _ = patient.receive()
     assert (failure.errno, failure.waited, failure.wanted) == (errno.ENOMEM, True, 16)
     dying.close()
-    giving_up.get(m.Cancel, cancelled)
+    giving_up.send(m.Cancel, cancelled)
+    refused, done = giving_up.receive()[0], giving_up.receive()[0]
+    assert (refused.id, refused.errno, done.__class__) == (cancelled, errno.ECANCELED, m.Done)
     assert client.get(m.Meminfo).waiting == 0
     client.get(m.Unmap, held.mapping)
     assert client.until_free(16)

@@ -156,3 +156,44 @@ def test_fallocate_on_a_file_others_use_takes_back_only_what_has_no_memory(servi
     stat = client.answer()
     assert (stat.size_bytes, stat.pages_count) == (PAGE, 1)
     check(service.fs)
+
+
+def test_who_gives_up_while_memory_is_made_ready_is_granted_nothing(service: Service, gate: Gate) -> None:
+    """A cancelled request is undone and answered ECANCELED, also one that waits for a busy file."""
+    maker, other = Client(service), Client(service)
+    maker.ask(m.Create(1, "a", 8 * PAGE, b""))
+    other.ask(m.Get(1, "a", True))
+    other.ask(m.Cancel(2, 1))
+    assert other.answer().id == 2
+    maker.ask(m.Cancel(2, 1))
+    assert maker.answer().id == 2
+    gate.open(service)
+    for client in (maker, other):
+        refusal = client.answer()
+        assert (refusal.id, refusal.errno) == (1, errno.ECANCELED)
+        assert not client.session.mappings
+        assert not client.session.cancelled
+        assert not client.session.unanswered
+    assert names(other) == []
+    assert service.fs.pool.pages_free == PAGES
+    maker.ask(m.Cancel(3, 1))  # long answered: nothing happens, and nothing is remembered
+    assert maker.answer().id == 3
+    assert not maker.session.cancelled
+
+
+def test_an_io_is_told_with_the_name_its_file_had(service: Service) -> None:
+    """A pin outlives its file; who asks who holds pages still learns what it was."""
+    client = Client(service)
+    client.ask(m.Open(1, "f", True, create=True, size_bytes=PAGE))
+    handle = client.answer().handle
+    client.ask(m.Map(2, handle, 0, PAGE, "shared"))
+    mapping = client.answer().mapping
+    client.ask(m.Pin(3, mapping, 0, 1))
+    client.answer()
+    client.ask(m.Rename(4, "f", "g"))
+    client.ask(m.Unlink(5, "g"))
+    client.ask(m.Unmap(6, mapping))
+    client.ask(m.Close(7, handle))
+    client.ask(m.Holders(8))
+    answers = [client.answer() for _ in range(5)]
+    assert [(r.path, r.how, r.pages_count) for r in answers[-1].records] == [("g (deleted)", "pinned", 1)]

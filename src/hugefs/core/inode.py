@@ -32,7 +32,8 @@ class InodeKind(Enum):
 class Inode:
     """``links``: names. ``opens``: open files. ``mappings``: what maps it (the kernel's i_mmap).
 
-    ``label``: opaque bytes that are kept with the file (an extended attribute).
+    ``label``: opaque bytes that are kept with the file (an extended attribute). ``last_name``: the path it was last
+    unlinked by, for those who ask who holds pages of it.
     """
 
     def __init__(self, number: int, kind: InodeKind, superblock: Superblock, mode: int, uid: int, gid: int) -> None:
@@ -47,6 +48,7 @@ class Inode:
         self.mappings: dict[Mapping, None] = {}
         self.size_bytes = 0
         self.label = b""
+        self.last_name: str | None = None
         self.cache = PageCache()
         self.reserve_map = FileReserveMap()
         self.children: dict[str, Inode] = {}

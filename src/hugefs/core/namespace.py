@@ -103,6 +103,7 @@ def unlink(superblock: Superblock, path: str) -> Inode:
     if inode.is_directory:
         raise IsDirectory(f"{path} is a directory: use rmdir", mount=superblock.name)
     directory, name = parent_of(superblock, path)
+    inode.last_name = "/".join(split_path(path))
     return remove_name(directory, name)
 
 
@@ -145,6 +146,7 @@ def rename(superblock: Superblock, source: str, target: str) -> Inode | None:
     old_directory, old_name = parent_of(superblock, source)
     new_directory, new_name = parent_of(superblock, target)
     if victim is not None:
+        victim.last_name = "/".join(split_path(target))
         remove_name(new_directory, new_name)
     remove_name(old_directory, old_name)
     add_name(new_directory, new_name, inode)

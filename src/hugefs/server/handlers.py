@@ -75,6 +75,9 @@ def _cancel(service: Service, session: Session, request: m.Cancel) -> None:
     for waiter in service.waiting.of(session):
         if waiter.request.id == request.request:
             service.waiting.remove(waiter)
+            service.refuse_cancelled(session, waiter.request)
+    if request.request in session.unanswered:
+        session.cancelled.add(request.request)
     service.serve_waiters()
     done(service, session, request)
 
@@ -114,8 +117,7 @@ def _create(service: Service, session: Session, request: m.Create) -> None:
         raise
     file.inode.label = request.label
     fs.close(file)
-    memory = service.store.file(file.inode, fixed_bytes=pages * fs.page_bytes)
-    memory.last_name = request.path
+    service.store.file(file.inode, fixed_bytes=pages * fs.page_bytes)
 
     def undo() -> None:
         _remove_names(service, mapping.inode)
@@ -217,7 +219,7 @@ def _open(service: Service, session: Session, request: m.Open) -> None:
         uid=session.uid,
         gid=session.gid,
     )
-    service.store.file(file.inode).last_name = request.path
+    service.store.file(file.inode)
 
     def undo() -> None:
         if inode is None:

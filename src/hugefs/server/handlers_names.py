@@ -5,7 +5,6 @@ from __future__ import annotations
 import stat as stat_bits
 
 from hugefs.core import namespace
-from hugefs.core.inode import Inode
 from hugefs.errors import InvalidRequest
 from hugefs.server.handling import done, handles
 from hugefs.server.holders import holder_records
@@ -22,25 +21,14 @@ _RECORDS_AT_ONCE = 100
 
 @handles(m.Unlink)
 def _unlink(service: Service, session: Session, request: m.Unlink) -> None:
-    inode = namespace.lookup(service.superblock, request.path)
     service.fs.unlink(service.superblock, request.path)
-    _remember_name(service, inode, request.path)
     done(service, session, request)
     service.serve_waiters()
 
 
-def _remember_name(service: Service, inode: Inode, path: str) -> None:
-    known = service.store.files.get(inode.number)
-    if known is not None:
-        known.last_name = "/".join(namespace.split_path(path))
-
-
 @handles(m.Rename)
 def _rename(service: Service, session: Session, request: m.Rename) -> None:
-    victim = namespace.find(service.superblock, request.target)
     service.fs.rename(service.superblock, request.source, request.target)
-    if victim is not None and victim.links == 0:
-        _remember_name(service, victim, request.target)
     done(service, session, request)
     service.serve_waiters()
 

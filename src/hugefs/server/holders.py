@@ -49,8 +49,7 @@ def holder_records(
     def path_of(inode: Inode) -> str | None:
         if inode.number in paths:
             return paths[inode.number]
-        known = store.files.get(inode.number)
-        return f"{known.last_name} (deleted)" if known and known.last_name else None
+        return f"{inode.last_name} (deleted)" if inode.last_name else None
 
     def record(session: Session, inode: Inode | None, pages: int, how: str, path: str | None = None) -> HolderRecord:
         command = commands.setdefault(session.pid, command_of(session.pid))

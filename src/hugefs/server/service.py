@@ -22,7 +22,16 @@ from hugefs.core.inode import Inode, OpenFile
 from hugefs.core.mapping import Mapping
 from hugefs.core.pin import Pin
 from hugefs.core.superblock import Superblock
-from hugefs.errors import BadHandle, HugefsError, InvariantError, NoHugePages, NoSpace, RemoteProtocolError, StaleHandle
+from hugefs.errors import (
+    BadHandle,
+    HugefsError,
+    InvariantError,
+    NoHugePages,
+    NoSpace,
+    RemoteProtocolError,
+    StaleHandle,
+    from_errno,
+)
 from hugefs.server.holders import holder_records
 from hugefs.server.session import Session
 from hugefs.server.store import FileMemory, Refusal, Store
@@ -86,9 +95,23 @@ class Service:
         try:
             self._attempt(session, request, lambda: self._handlers[type(request)](self, session, request))
         except Parked as parked:
-            self.store.when_idle(parked.inode, lambda: self.dispatch(session, request))
+            session.unanswered.add(request.id)
+            self.store.when_idle(parked.inode, lambda: self._dispatch_parked(session, request))
         if self._verify:
             check(self.fs)
+
+    def _dispatch_parked(self, session: Session, request: Request) -> None:
+        """The file is not busy any more: now, unless the client has given up meanwhile."""
+        session.unanswered.discard(request.id)
+        if request.id in session.cancelled:
+            self.refuse_cancelled(session, request)
+        else:
+            self.dispatch(session, request)
+
+    def refuse_cancelled(self, session: Session, request: Request) -> None:
+        """Whoever asked does not wait any more; this is the end of it."""
+        session.cancelled.discard(request.id)
+        self.refuse(session, request, from_errno(errno.ECANCELED, "cancelled"))
 
     def _attempt(self, session: Session, request: Request, action: Callable[[], None]) -> None:
         """Whatever goes wrong is answered."""
@@ -126,20 +149,27 @@ class Service:
             self._attempt(session, request, lambda: finished(refusals))
 
         def finished(refusals: list[Refusal]) -> None:
-            undone = bool(refusals) or (session.ended and undo is not None)
+            session.unanswered.discard(request.id)
+            unwanted = undo is not None and (session.ended or request.id in session.cancelled)
+            undone = bool(refusals) or unwanted
             if undone:
                 if undo:
                     undo()
                 self._retract(refusals)
                 self._carry_out_rest()
             if refusals:
+                session.cancelled.discard(request.id)
                 self.refuse(session, request, refusals[0].error)
+            elif unwanted:
+                self.refuse_cancelled(session, request)
             else:
+                session.cancelled.discard(request.id)
                 self._answer(session, request, answer, undo)
             self._settle_minimum()
             if undone:
                 self.serve_waiters()
 
+        session.unanswered.add(request.id)
         self.store.carry_out(effects, then)
 
     def _answer(

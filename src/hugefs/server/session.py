@@ -57,6 +57,8 @@ class Session:
         self.files: dict[int, OpenFile] = {}
         self.mappings: dict[int, Mapping] = {}
         self.pins: dict[int, Pin] = {}
+        self.unanswered: set[int] = set()  # requests that wait for memory or for a busy file
+        self.cancelled: set[int] = set()  # those of them that the client has given up
         self.when_stuck: Callable[[Session], None] = lambda session: None
         self._next_number = 1
         self._outgoing: deque[tuple[bytes, int | None]] = deque()

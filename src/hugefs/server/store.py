@@ -44,7 +44,7 @@ _FREEING_SECONDS_MAX = 60.0
 class FileMemory:
     """A file's memory, made when it is first needed; ``key`` is what a handle of it must show.
 
-    ``last_name``: for those who ask who holds pages of a file that has no name any more. ``handed_out``: whether a
+    ``handed_out``: whether a
     client was given its descriptor.
     """
 
@@ -52,7 +52,6 @@ class FileMemory:
         self.inode = inode
         self.key = secrets.token_bytes(16)
         self.memory: MemoryFile | None = None
-        self.last_name: str | None = None
         self.size_bytes = size_bytes
         self.fixed = fixed
         self.handed_out = False
