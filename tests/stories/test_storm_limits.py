@@ -298,7 +298,7 @@ def test_a_user_who_may_have_no_more_processes_is_told_so():
     if os.geteuid() != 0:
         pytest.skip("not root")
     source = (
-        "import os, resource, sys\nimport hugefs\nimport hugefs.client.launch\n"
+        "import os, resource, sys\nimport hugefs\nimport hugefs.client.launch\nhugefs.mount\n"  # loaded as root
         "os.setgroups([]); os.setresgid(64321, 64321, 64321); os.setresuid(64321, 64321, 64321)\n"
         "resource.setrlimit(resource.RLIMIT_NPROC, (int(sys.argv[1]),) * 2)\n"
         "try:\n    mount = hugefs.mount('8M', huge='off')\n    print(mount.zeros(6 << 20, 'u1').sum())\n"
