@@ -16,6 +16,7 @@ import os
 import signal
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,6 +28,7 @@ from hugefs.linux.counters import pool
 _POOLS = Path("/sys/kernel/mm/hugepages")
 _SHMEM_ENABLED = Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
 _LOCK_DIRECTORIES = (Path("/run/lock"), Path("/tmp"))
+_PATIENCE_SECONDS = 120.0
 _LOCK_NAME = "hugefs-huge-page-settings.lock"
 _JOURNAL = Path("/run/hugefs-huge-page-settings.journal")  # only root writes /run: nobody else can plant one
 
@@ -46,9 +48,10 @@ def huge_page_settings(
     """Hold the machine's lock, with ``pages`` available in the pool of ``page_bytes``; all is as before afterwards.
 
     Available is free and promised to nobody: what others have, or were promised, comes on top. Not to be nested: the
-    inner one would wait for the outer one forever. None leaves a setting alone. ``shmem_enabled``: a word the kernel
+    inner one would wait for the outer one. None leaves a setting alone. ``shmem_enabled``: a word the kernel
     offers there ("never", "advise", "deny", …).
-    Raises CannotRunHere: not root, no such pages in this kernel, not enough contiguous memory.
+    Raises CannotRunHere: not root, no such pages in this kernel, not enough contiguous memory, or somebody else has had
+    the lock for two minutes.
     """
     if os.geteuid() != 0:
         raise CannotRunHere("changing huge page settings needs root")
@@ -83,10 +86,24 @@ def _held_by_others(page_bytes: int) -> int:
 def _machine_lock() -> Iterator[None]:
     fd = _open_lock()
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not _locked(fd):
+            if time.monotonic() > deadline:
+                raise CannotRunHere(
+                    f"another process has held the huge page settings for {_PATIENCE_SECONDS:g} seconds"
+                )
+            time.sleep(0.02)
         yield
     finally:
         os.close(fd)
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _open_lock() -> int:
