@@ -123,6 +123,7 @@ def test_the_table_of_this_test_has_every_verb():
         ("P exit now", "'now' is too much here; write: T exit"),
         ("P open f", "M/PATH is missing"),
         ("P open f data", "no file on a mount"),
+        ("P unlink m/d/../../x", "leaves the mount"),
         ("P open f m/x ro ro", "ro stands twice"),
         ("P open f m/x rw", "'rw' is none of existing, ro, unlinked, trunc"),
         ("P open 1f m/x", "no name"),

@@ -136,6 +136,14 @@ def test_what_is_dangerous_is_not_begun(linux):
 
 
 @pytest.mark.root
+def test_a_pool_beyond_the_machine_is_not_asked_for(linux):
+    """The kernel would give all its memory before it said no."""
+    result, _ = mismatches(parse_text("pool 1\npool 2000000\n"), linux)
+    assert (result.verdict, result.steps) == ("CANNOT_RUN", 0)
+    assert "a pool of 2000000 pages is more than this machine can spare" in (result.reason or "")
+
+
+@pytest.mark.root
 def test_many_pages_are_pinned_at_once(linux):
     """More than one pipe holds, and more than one call takes."""
     text = "pool 300\nP mmap a anon 300 shared\nP pin a 0 300 as io\nP exit\nunpin io\n"

@@ -69,7 +69,7 @@ def scenario_files(paths: list[Path]) -> Iterator[Path]:
     """The files themselves, and all ``.scenario`` files under the folders, in order."""
     for path in paths:
         if path.is_dir():
-            found = sorted(path.rglob("*.scenario"))
+            found = sorted(found for found in path.rglob("*.scenario") if found.is_file())
             if not found:
                 raise InvalidRequest(f"{path}: there is no .scenario file in this folder")
             yield from found

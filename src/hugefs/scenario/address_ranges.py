@@ -6,7 +6,7 @@ Rule 2: a piece that was ever cut, or may have been, stays cut: in doubt there i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 __all__ = ["Piece", "Range", "Space"]
 
@@ -37,51 +37,54 @@ class Piece:
     is_cut: bool = False
 
 
-@dataclass
 class Space:
-    """One task's address space."""
+    """One task's address space. A file may have tens of thousands of areas, each with a piece or two."""
 
-    pieces: list[Piece] = field(default_factory=list)
+    def __init__(self, areas: dict[int, tuple[Piece, ...]] | None = None) -> None:
+        self._areas = areas or {}
 
     def copy(self) -> Space:
         """The space of a forked child."""
-        return Space(list(self.pieces))
+        return Space(dict(self._areas))
 
     def cut(self, where: Range) -> None:
         """Something concerns these pages alone: pieces that reach beyond them are in parts from now on."""
-        self.pieces = [
+        self._areas[where.area] = tuple(
             replace(piece, is_cut=True) if where.meets(piece.where) and not where.covers(piece.where) else piece
-            for piece in self.pieces
-        ]
+            for piece in self._pieces(where)
+        )
 
-    def put(self, where: Range, *, is_private_huge: bool, is_sure: bool, is_cut: bool = False) -> None:
+    def put(self, where: Range, *, is_private_huge: bool, is_sure: bool) -> None:
         """Something is mapped there; ``is_sure`` where it is known that the call worked."""
         if is_sure:
             self.remove(where)
         else:
             self.cut(where)
-        self.pieces.append(Piece(where, is_private_huge, is_cut))
+        self._areas[where.area] = (*self._pieces(where), Piece(where, is_private_huge))
 
     def remove(self, where: Range) -> None:
         """Nothing is mapped there any more."""
         self.cut(where)
         kept: list[Piece] = []
-        for piece in self.pieces:
+        for piece in self._pieces(where):
             if not where.meets(piece.where):
                 kept.append(piece)
                 continue
             before = replace(piece.where, end=max(piece.where.start, where.start))
             after = replace(piece.where, start=min(piece.where.end, where.end))
             kept += [replace(piece, where=part) for part in (before, after) if part.start < part.end]
-        self.pieces = kept
+        self._areas[where.area] = tuple(kept)
 
     def has_private_huge(self, where: Range) -> bool:
         """Whether any private huge memory is there."""
-        return any(piece.is_private_huge and where.meets(piece.where) for piece in self.pieces)
+        return any(piece.is_private_huge and where.meets(piece.where) for piece in self._pieces(where))
 
     def has_part(self, where: Range) -> bool:
         """Whether a part of private huge memory is there, and not all of it as it was mapped."""
         return any(
             piece.is_private_huge and where.meets(piece.where) and (piece.is_cut or not where.covers(piece.where))
-            for piece in self.pieces
+            for piece in self._pieces(where)
         )
+
+    def _pieces(self, where: Range) -> tuple[Piece, ...]:
+        return self._areas.get(where.area, ())

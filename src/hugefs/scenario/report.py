@@ -17,6 +17,8 @@ from hugefs.scenario.runner import FileResult, StepResult
 
 __all__ = ["JsonReport", "Report", "TextReport", "exit_status"]
 
+_PROGRESS_SECONDS = 0.1
+
 
 class Report(Protocol):
     """Sees every step and every file."""
@@ -94,6 +96,7 @@ class TextReport:
         self._done: list[FileResult] = []
         self._progress = ""
         self._started = time.monotonic()
+        self._shown = 0.0
         self._note = ""
 
     def step(self, file: str, result: StepResult) -> None:
@@ -105,6 +108,7 @@ class TextReport:
             got = "" if result.outcome is None else f" -> {result.outcome} | {result.counters}"
             self._say(f"{line.number:>5}  {line.text}{got}")
         if not result.complaints:
+            self._show_progress(f"{file}, step {result.step}")
             return
         self._say(f"{file}:{line.number}: {line.text}" + (f"      ({self._note})" if self._note else ""))
         for complaint in result.complaints:
@@ -122,8 +126,7 @@ class TextReport:
         if result.verdict != "PASS" or self._tells_all:
             reason = f": {result.reason}" if result.reason else ""
             self._say(f"{result.verdict:<12} {result.file}{reason}")
-        if self._out.isatty():
-            self._show(f"[{len(self._done)}/{self._files}] {result.file}")
+        self._show_progress(result.file)
 
     def summary(self) -> None:
         """The sum, and how fast it went."""
@@ -146,6 +149,12 @@ class TextReport:
     def _say(self, text: str) -> None:
         self._show("")
         self._out.write(text + "\n")
+
+    def _show_progress(self, what: str) -> None:
+        now = time.monotonic()
+        if now - self._shown >= _PROGRESS_SECONDS and self._out.isatty():
+            self._shown = now
+            self._show(f"[{len(self._done)}/{self._files}] {what}")
 
     def _show(self, progress: str) -> None:
         """Replace the one line of progress; on a terminal only."""

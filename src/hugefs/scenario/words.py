@@ -90,6 +90,8 @@ class Words:
         mount, slash, name = word.partition("/")
         if not slash or not _NAME.fullmatch(mount):
             raise ValueError(f"{shown(word)} is no file on a mount; write MOUNT/PATH, such as m/data")
+        if ".." in name.split("/"):
+            raise ValueError(f"{shown(word)} leaves the mount; a path has no .. in it")
         return FilePath(mount, name)
 
     def size(self, what: str) -> int:

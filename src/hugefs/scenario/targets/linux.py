@@ -27,7 +27,7 @@ from hugefs.scenario.scenario import Scenario
 from hugefs.scenario.sizes import PAGE_BYTES
 from hugefs.scenario.steps import Step, TaskStep
 from hugefs.scenario.targets.linux_groups import Groups
-from hugefs.scenario.targets.linux_pool import Pool, taken
+from hugefs.scenario.targets.linux_pool import Pool, taken, why_too_big
 from hugefs.scenario.targets.process import DEAD, Process, World, end_all
 
 __all__ = ["LinuxTarget", "opened"]
@@ -84,15 +84,15 @@ class LinuxTarget:
         self._segments: dict[str, tuple[int, int]] = {}
 
     def why_not(self, scenario: Scenario) -> str | None:
-        """What would harm this machine's kernel."""
-        return why_dangerous(scenario)
+        """What would harm this machine."""
+        return why_too_big(max((_pages_asked(line.step) for line in scenario), default=0)) or why_dangerous(scenario)
 
     def begin(self, scenario: Scenario) -> None:
         """An empty pool. Raises CannotRunHere where somebody uses it, or cgroups are wanted and cannot be had.
 
         What is dangerous is refused here too: whoever forgets to ask must not pay for it with a reboot.
         """
-        danger = why_dangerous(scenario)
+        danger = self.why_not(scenario)
         if danger is not None:
             raise CannotRunHere(danger)
         left = self._pool.empty()
@@ -383,6 +383,10 @@ _PERFORM: dict[type[Step], Callable[[LinuxTarget, Any], Outcome]] = {
     steps.Shmdt: lambda target, step: target._plain(step, step.mapping),
     steps.Shmrm: lambda target, step: target._plain(step, target._segments[step.segment][0]),
 }
+
+
+def _pages_asked(step: Step) -> int:
+    return step.pages if isinstance(step, steps.Pool | steps.Overcommit) else 0
 
 
 def _program() -> str:

@@ -18,7 +18,7 @@ from hugefs.linux.huge_page_settings import CannotRunHere, huge_page_settings
 from hugefs.scenario.counters import PoolCounters
 from hugefs.scenario.sizes import PAGE_BYTES
 
-__all__ = ["Pool", "taken"]
+__all__ = ["Pool", "taken", "why_too_big"]
 
 _DIRECTORY = Path("/sys/kernel/mm/hugepages") / f"hugepages-{PAGE_BYTES // 1024}kB"
 _COUNTERS = ("nr_hugepages", "free_hugepages", "resv_hugepages", "surplus_hugepages")
@@ -26,6 +26,7 @@ _COMPACT = Path("/proc/sys/vm/compact_memory")
 _EMPTY = PoolCounters(0, 0, 0, 0)
 _PATIENCE_SECONDS = 2.0
 _TRIES = 3
+_SHARE_MAX = 0.8
 
 
 class Pool:
@@ -69,6 +70,18 @@ class Pool:
         for fd in self._files:
             os.close(fd)
         self._files.clear()
+
+
+def why_too_big(pages: int) -> str | None:
+    """Why this machine should not be asked for so many pages: the kernel would take all it has for them."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    available = next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")), None)
+    if available is None or pages * PAGE_BYTES <= available * _SHARE_MAX:
+        return None
+    return f"a pool of {pages} pages is more than this machine can spare; it has {available // PAGE_BYTES} available"
 
 
 def _write(name: str, pages: int) -> None:
