@@ -197,3 +197,16 @@ def test_an_io_is_told_with_the_name_its_file_had(service: Service) -> None:
     client.ask(m.Holders(8))
     answers = [client.answer() for _ in range(5)]
     assert [(r.path, r.how, r.pages_count) for r in answers[-1].records] == [("g (deleted)", "pinned", 1)]
+
+
+def test_a_private_mapping_beyond_the_end_makes_the_file_longer(service: Service) -> None:
+    """As the kernel does it for every writable mapping; its pages are its own, the file gets none."""
+    client = Client(service)
+    client.ask(m.Open(1, "f", True, create=True, size_bytes=PAGE))
+    handle = client.answer().handle
+    client.ask(m.Map(2, handle, 0, 3 * PAGE, "private"))
+    assert isinstance(client.answer(), m.Mapped)
+    client.ask(m.Stat(3, handle=handle))
+    stat = client.answer()
+    assert (stat.size_bytes, stat.pages_count) == (3 * PAGE, 1)
+    assert service.fs.pool.pages_free == PAGES - 1 - 3

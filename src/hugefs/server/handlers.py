@@ -326,9 +326,8 @@ def _map(service: Service, session: Session, request: m.Map) -> None:
     inode = service.idle(file.inode)
     old_size = inode.size_bytes
     private = request.access == "private"
-    # The size grows with a shared mapping only: a private one is a copy of what is there.
     mapping = service.fs.map(
-        file, request.offset_bytes, request.length_bytes, private=private, writable=request.access == "shared"
+        file, request.offset_bytes, request.length_bytes, private=private, writable=request.access != "read"
     )
     if private:
         _take_private(service, mapping)
